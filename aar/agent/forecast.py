@@ -1,0 +1,141 @@
+"""`aar run --dry-run`: a 1 % pass end to end through the real sandbox, and what the whole would cost."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from aar.agent.run import Plan, create, opened
+from aar.ledger import Ledger, UnitRow
+from aar.runner.trial import Runner
+from aar.settings import Settings
+from aar.types import Pretrain, Recipe, TaskSpec
+
+SHARE = 0.01
+FEWEST_ROWS = 64
+FULL_SHARE = 0.7
+"""Share of trials that are assumed to get past the screen."""
+TYPICAL_PGR_SD = 0.08
+"""Seed standard deviation of PGR in published baselines: .05-.12."""
+TYPICAL_GAP = 0.2
+DISAGREE = 0.1
+"""Share of examples on which two students of one task differ, for the example part of a difference."""
+
+
+class Cost(NamedTuple):
+    """Seconds of one job of one seed: to start it, and to train and predict at full size."""
+
+    start: float
+    work: float
+
+
+def forecast(task: TaskSpec, settings: Settings, plan: Plan) -> Iterator[str]:
+    """Lines that say what was run and what the search would take. Leaves nothing behind."""
+    small = scaled(task)
+    scratch = settings.model_copy(update={"workspace": settings.root / "dry-run", "database_url": None})
+    shutil.rmtree(scratch.root, ignore_errors=True)
+    ledger = Ledger(scratch.ledger_url)
+    try:
+        search = create(ledger, scratch, small, Plan(trials=1))
+        with opened(ledger, scratch, search) as bench:
+            runner = Runner(bench)
+            seed = bench.seeds("search", 1)
+            weak = {} if bench.problem.provided else runner.weak(seed)
+            ceiling, student = runner.ceiling(seed), runner.students(Recipe(), seed)
+            units = {"weak": weak, "ceiling": ceiling, "transfer": student}
+            pretrain = [a["keys"] for a in ledger.attempts(search) if a["kind"] == "pretrain"]
+            yield f"dry run of {task.name}: {len(ledger.attempts(search))} jobs at 1 % ran to their end"
+        costs = {kind: _cost(task, small, kind, next(iter(rows.values()))) for kind, rows in units.items() if rows}
+        once = sum(_pretrain_cost(ledger, keys, task, small) for keys in pretrain)
+    finally:
+        ledger.close()
+        shutil.rmtree(scratch.root, ignore_errors=True)
+    yield from _lines(task, settings, plan, costs, once)
+
+
+def scaled(task: TaskSpec) -> TaskSpec:
+    """The task at 1 %: rows, pre-training steps and documents; never fewer than a few batches."""
+    s = task.splits
+    rows = {
+        name: min(getattr(s, name), max(FEWEST_ROWS, int(getattr(s, name) * SHARE)))
+        for name in ("weak_train", "weak_val", "transfer", "dev", "test")
+    }
+
+    def shrink(plan: Pretrain | None) -> Pretrain | None:
+        if plan is None:
+            return None
+        few = {"steps": max(5, int(plan.steps * SHARE)), "documents": max(256, int(plan.documents * SHARE))}
+        return plan.model_copy(update=few)
+
+    weak, strong = task.models.weak, task.models.strong
+    models = task.models.model_copy(
+        update={
+            "weak": weak.model_copy(update={"pretrain": shrink(weak.pretrain)}),
+            "strong": strong.model_copy(update={"pretrain": shrink(strong.pretrain)}),
+        }
+    )
+    return task.model_copy(update={"splits": s.model_copy(update=rows), "models": models})
+
+
+def _rate(unit: UnitRow) -> float:
+    """Examples a second, at its best: the first steps of a short job are slow."""
+    return max((p["examples_s"] for p in unit.curve), default=100.0)
+
+
+def _cost(task: TaskSpec, small: TaskSpec, kind: str, unit: UnitRow) -> Cost:
+    rate = _rate(unit)
+    role = task.training.weak if kind == "weak" else task.training.strong
+
+    def examples(t: TaskSpec) -> float:
+        rows = t.splits.weak_train if kind == "weak" else t.splits.transfer
+        seen = t.splits.dev + (t.splits.transfer if kind == "weak" else 0)
+        return rows * role.epochs + seen / 3  # a forward pass costs about a third of a step
+
+    return Cost(max(0.0, unit.seconds - examples(small) / rate), examples(task) / rate)
+
+
+def _pretrain_cost(ledger: Ledger, keys: str, task: TaskSpec, small: TaskSpec) -> float:
+    import json
+
+    unit = ledger.unit(json.loads(keys)[0])
+    plans = [(m.pretrain, s.pretrain) for m, s in (
+        (task.models.weak, small.models.weak), (task.models.strong, small.models.strong))]  # fmt: skip
+    full = max(p.steps * p.batch_size for p, _ in plans if p is not None)
+    return 0.0 if unit is None else unit.seconds + full / _rate(unit)
+
+
+def _lines(task: TaskSpec, settings: Settings, plan: Plan, costs: dict[str, Cost], once: float) -> Iterator[str]:
+    seeds = task.seeds
+    base = max(seeds.baseline, seeds.full)
+    weak, ceiling, student = costs.get("weak", Cost(0, 0)), costs["ceiling"], costs["transfer"]
+
+    def runs(cost: Cost, n: float, launches: float) -> float:
+        return cost.work * n + cost.start * launches
+
+    trial = runs(student, seeds.screen + FULL_SHARE * (seeds.full - seeds.screen), 1 + FULL_SHARE)
+    fixed = once + runs(weak, base + seeds.confirm, 4) + runs(ceiling, base + 2 * seeds.confirm, 6)
+    fixed += runs(student, base + (plan.confirm_top + 1) * seeds.confirm, 2 * (plan.confirm_top + 2))
+    slots, gpus = settings.n_slots, task.limits.gpus
+    trials = plan.trials
+    if trials is None:
+        hours = plan.hours if plan.hours is not None else math.inf
+        by_gpu = (plan.gpu_hours or math.inf) / max(gpus, 1e-9) / slots
+        trials = max(1, int(min(hours, by_gpu) * 3600 * slots / trial))
+    job_seconds = fixed + trials * trial
+    launches = 20 + trials * (1 + FULL_SHARE)
+    yield f"  one seed      weak {sum(weak):.1f} s, ceiling {sum(ceiling):.1f} s, student {sum(student):.1f} s"
+    yield f"  trials        {trials}, about {trial:.0f} s each on one of {slots} slots"
+    yield f"  time          {job_seconds / slots / 3600:.2f} h wall, of which baselines and confirmation {fixed / slots / 3600:.2f} h"
+    yield f"  GPU-hours     {job_seconds * gpus / 3600:.2f}"
+    rows = task.splits.dev * 4 * 2
+    disk = launches * seeds.full * rows + 10 * base * (task.splits.transfer + task.splits.dev + task.splits.test) * 8
+    yield f"  disk          about {disk / 2**20:.0f} MiB of predictions, and the models"
+    seed_part = TYPICAL_PGR_SD**2 / seeds.full
+    example_part = DISAGREE / task.splits.dev / TYPICAL_GAP**2
+    smallest = 2.8 * math.sqrt(2 * seed_part + example_part)
+    yield (
+        f"  could detect  a PGR difference of {smallest:.2f} between two trials at {seeds.full} seeds (80 % power; "
+        f"seed sd {TYPICAL_PGR_SD} as published, gap {TYPICAL_GAP} assumed, {task.splits.dev} dev rows)"
+    )

@@ -1,0 +1,204 @@
+"""The LangGraph graph: survey, hypothesise, review, submit, collect, reflect, decide, confirm, report.
+
+State holds ids only; every node is idempotent and reads what it needs from the ledger. After a crash the graph
+starts at `survey` again: the ledger, not the checkpoint, decides where the loop goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypedDict
+
+from aar.agent.reasons import findings
+from aar.agent.researchers import Researcher, Situation, naive
+from aar.executor import Stopped
+from aar.ledger import TrialRow
+from aar.methods import fill, illegal, label, recipe_hash
+from aar.runner.bench import Bench
+from aar.runner.confirm import confirm
+from aar.runner.trial import Runner
+from aar.types import AarError, Hypothesis, TrialStatus, Word, canonical_json
+
+
+class Budget(Word):
+    """Whichever comes first ends the search. Trial 0 and the confirmation are outside."""
+
+    trials: int | None = None
+    hours: float | None = None
+    gpu_hours: float | None = None
+
+
+class State(TypedDict):
+    """What LangGraph checkpoints: ids only."""
+
+    search: str
+    running: list[int]
+    step: int
+
+
+@dataclass
+class Loop:
+    """The nodes, over one bench."""
+
+    bench: Bench
+    runner: Runner
+    researcher: Researcher
+    budget: Budget
+    report: Callable[[], None]
+    confirm_top: int = 3
+    clock: float = field(default_factory=time.monotonic)
+
+    def trials(self) -> list[TrialRow]:
+        """The search's trials now."""
+        return self.bench.ledger.trials(self.bench.search)
+
+    def survey(self, state: State) -> dict[str, Any]:
+        """Baselines, and naive as trial 0."""
+        self.runner.baselines()
+        if not self.trials():
+            self._propose(0, naive())
+        return {"running": sorted(self.bench.executor.running)}
+
+    def hypothesise(self, state: State) -> dict[str, Any]:
+        """One proposal for each free slot, committed before anything is submitted."""
+        self._stop_if_told()
+        trials = self.trials()
+        while self._free(trials) > 0 and self.left(trials):
+            if trials[0].view is None and trials[0].status in (TrialStatus.PROPOSED, TrialStatus.RUNNING):
+                break  # every reason and prediction is measured against naive: it goes first
+            number = trials[-1].number + 1
+            presets = len(trials) if self.budget.trials is None else self.budget.trials // 2
+            task = self.bench.problem.task
+            now = Situation(task, trials, number, self.bench.seed, presets)
+            self._propose(number, self.researcher.propose(now))
+            trials = self.trials()
+        return {}
+
+    def review(self, state: State) -> dict[str, Any]:
+        """Illegal proposals are rejected, repeats become more seeds of what they repeat; both with a reason."""
+        first: dict[str, int] = {}
+        task = self.bench.problem.task
+        for t in self.trials():
+            if t.status is TrialStatus.PROPOSED:
+                reason = illegal(t.recipe, provided=self.bench.problem.provided)
+                try:
+                    fill(t.recipe, task.training.strong)
+                except AarError as error:
+                    reason = str(error)
+                if reason is not None:
+                    self.bench.lease.set_trial(
+                        t.number, mirror=True, status=TrialStatus.REJECTED, reason=reason, finished=time.time()
+                    )
+                    continue
+                if t.hash in first:
+                    self.bench.lease.set_trial(t.number, status=TrialStatus.DUPLICATE, parent=first[t.hash])
+            if t.status is not TrialStatus.REJECTED:
+                first.setdefault(t.hash, t.number)
+        return {}
+
+    def submit(self, state: State) -> dict[str, Any]:
+        """Every trial that is not over gets a slot; one that is under way is left alone."""
+        for t in self.trials():
+            if t.finished is None:
+                self.bench.executor.submit(t.number, lambda n=t.number: self.runner.run(n))  # type: ignore[misc]
+        return {"running": sorted(self.bench.executor.running)}
+
+    def collect(self, state: State) -> dict[str, Any]:
+        """Wait for at least one trial to end."""
+        self.bench.executor.collect()
+        return {"running": sorted(self.bench.executor.running)}
+
+    def reflect(self, state: State) -> dict[str, Any]:
+        """Account for time, publish the baselines once naive is known."""
+        now = time.monotonic()
+        self.bench.lease.spend("wall", now - self.clock)
+        self.clock = now
+        row = self.bench.ledger.search(self.bench.search)
+        view = self.trials()[0].view
+        if view is not None and row is not None and row["baselines"] is None:
+            values = {
+                "weak": view.weak, "weak_se": view.weak_se, "ceiling": view.ceiling, "ceiling_se": view.ceiling_se,
+                "naive": view.accuracy, "naive_se": view.accuracy_se,
+            }  # fmt: skip
+            self.bench.lease.set_search(baselines=canonical_json(values))
+        return {"step": state.get("step", 0) + 1}
+
+    def decide(self, state: State) -> str:
+        """On with the loop while there is budget or work under way; then confirm."""
+        trials = self.trials()
+        if any(t.finished is None for t in trials) or self.left(trials):
+            return "hypothesise"
+        return "confirm"
+
+    def confirm(self, state: State) -> dict[str, Any]:
+        """The best on fresh seeds, the winner on the sealed split."""
+        trials = self.trials()
+        for finding in findings(trials):
+            self.bench.lease.find(finding)
+        if trials[0].status is TrialStatus.FAILED:
+            raise AarError(f"naive training failed, so nothing can be measured: {trials[0].reason}")
+        confirm(self.bench, self.runner, self.confirm_top)
+        now = time.monotonic()
+        self.bench.lease.spend("wall", now - self.clock)
+        self.clock = now
+        return {}
+
+    def finish(self, state: State) -> dict[str, Any]:
+        """Mark the search complete and write its report."""
+        self.bench.lease.set_search(status="complete", reason=None, finished=time.time())
+        self.report()
+        return {}
+
+    def left(self, trials: list[TrialRow]) -> bool:
+        """Is there budget for one more trial?"""
+        used = len(trials) - 1
+        if self.budget.trials is not None and used >= self.budget.trials:
+            return False
+        spent = self.bench.ledger.spent(self.bench.search)
+        hours = (spent["wall_seconds"] + time.monotonic() - self.clock) / 3600
+        if self.budget.hours is not None and hours >= self.budget.hours:
+            return False
+        return self.budget.gpu_hours is None or spent["gpu_seconds"] / 3600 < self.budget.gpu_hours
+
+    def _stop_if_told(self) -> None:
+        if self.bench.executor.cancel.is_set():
+            raise Stopped
+
+    def _free(self, trials: list[TrialRow]) -> int:
+        return self.bench.executor.slots - sum(1 for t in trials if t.finished is None)
+
+    def _propose(self, number: int, hypothesis: Hypothesis) -> None:
+        base = self.bench.problem.task.training.strong
+        filled = fill(hypothesis.recipe, base)
+        self.bench.lease.propose(
+            number,
+            status=TrialStatus.PROPOSED,
+            author=hypothesis.author,
+            preset=hypothesis.preset,
+            parent=hypothesis.parent,
+            recipe=canonical_json(filled),
+            hash=recipe_hash(filled),
+            label=label(filled, base),
+            rationale=hypothesis.rationale,
+            predicted_accuracy=hypothesis.predicted_accuracy,
+            predicted_pgr=hypothesis.predicted_pgr,
+        )
+
+
+def compile_graph(loop: Loop, checkpointer: Any) -> Any:
+    """The compiled graph. Invoke it with `durability="sync"`."""
+    from langgraph.graph import END, START, StateGraph
+
+    graph = StateGraph(State)
+    for name in ("survey", "hypothesise", "review", "submit", "collect", "reflect", "confirm"):
+        graph.add_node(name, getattr(loop, name))
+    graph.add_node("report", loop.finish)
+    path = [START, "survey", "hypothesise", "review", "submit", "collect", "reflect"]
+    for a, b in zip(path, path[1:], strict=False):
+        graph.add_edge(a, b)
+    graph.add_conditional_edges("reflect", loop.decide, ["hypothesise", "confirm"])
+    graph.add_edge("confirm", "report")
+    graph.add_edge("report", END)
+    return graph.compile(checkpointer=checkpointer)

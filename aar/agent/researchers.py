@@ -1,0 +1,119 @@
+"""Who proposes. A researcher sees public values only and answers with one hypothesis; it writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from aar import search
+from aar.agent.reasons import why
+from aar.ledger import TrialRow
+from aar.methods import NAIVE, PRESETS, fill, illegal, recipe_hash
+from aar.types import Hypothesis, Recipe, TaskSpec
+
+
+class Situation(NamedTuple):
+    """What a researcher knows when asked: the task, all trials so far, and which trial is next."""
+
+    task: TaskSpec
+    trials: Sequence[TrialRow]
+    number: int
+    seed: int
+    presets: int
+
+    @property
+    def provided(self) -> bool:
+        """The task brings its own weak labels."""
+        return self.task.models.weak.labels is not None
+
+
+class Researcher(Protocol):
+    """Proposes the next hypothesis; a pure function of the situation, so that a resume proposes the same."""
+
+    name: str
+
+    def propose(self, now: Situation) -> Hypothesis:
+        """The hypothesis for trial `now.number`."""
+        ...
+
+
+class Optuna:
+    """Presets first (at most `presets` of them), then Optuna's proposal with a reason drawn from the evidence."""
+
+    name = "optuna"
+
+    def propose(self, now: Situation) -> Hypothesis:
+        """A preset that nobody has tried, or what TPE asks for."""
+        preset = next_preset(now)
+        if preset is not None:
+            return preset
+        return sampled(now, "optuna")
+
+
+class Random:
+    """The control arm: recipes drawn at random from the same space, no presets, no evidence used."""
+
+    name = "random"
+
+    def propose(self, now: Situation) -> Hypothesis:
+        """A uniformly drawn recipe."""
+        return sampled(now, "random")
+
+
+class Human:
+    """One recipe that a person asked for."""
+
+    name = "human"
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    def propose(self, now: Situation) -> Hypothesis:
+        """That recipe."""
+        return predicted(now, Hypothesis(recipe=self.recipe, rationale="asked for by a person", author="human"))
+
+
+def naive() -> Hypothesis:
+    """Trial 0: the baseline, outside the budget."""
+    return Hypothesis(recipe=Recipe(), rationale=NAIVE.why, author="preset", preset=NAIVE.name)
+
+
+def next_preset(now: Situation) -> Hypothesis | None:
+    """The next untried preset, while fewer than `now.presets` were tried (naive not counted)."""
+    base = now.task.training.strong
+    tried = {t.hash for t in now.trials}
+    used = sum(1 for t in now.trials if t.preset and t.number > 0)
+    if used >= now.presets:
+        return None
+    for preset in PRESETS:
+        filled = fill(preset.recipe, base)
+        if recipe_hash(filled) in tried or illegal(filled, provided=now.provided):
+            continue
+        rationale = f"{preset.why} ({preset.paper})"
+        return predicted(now, Hypothesis(recipe=filled, rationale=rationale, author="preset", preset=preset.name))
+    return None
+
+
+def sampled(now: Situation, how: Literal["optuna", "random"]) -> Hypothesis:
+    """A recipe from Optuna's sampler, with its reason and prediction."""
+    recipe = search.propose(now.task, now.trials, now.seed, now.number, how)
+    scored = [t for t in now.trials if t.view is not None]
+    best = max(scored, key=lambda t: (t.view.accuracy if t.view else 0.0, -t.number), default=None)
+    rationale = why(recipe, now.trials) if how == "optuna" else "drawn at random: the control arm"
+    parent = best.number if best is not None and how == "optuna" else None
+    return predicted(now, Hypothesis(recipe=recipe, rationale=rationale, author=how, parent=parent))
+
+
+def predicted(now: Situation, hypothesis: Hypothesis) -> Hypothesis:
+    """The hypothesis with the accuracy and PGR the evidence so far predicts for it."""
+    accuracy = search.predict(now.trials, hypothesis.recipe)
+    view = next((t.view for t in now.trials if t.number == 0), None)
+    pgr = None
+    if accuracy is not None and view is not None and view.weak is not None and view.ceiling is not None:
+        gap = view.ceiling - view.weak
+        pgr = round((accuracy - view.weak) / gap, 3) if gap > 0 else None
+    rounded = None if accuracy is None else round(accuracy, 4)
+    return hypothesis.model_copy(update={"predicted_accuracy": rounded, "predicted_pgr": pgr})
+
+
+RESEARCHERS: dict[str, type[Optuna] | type[Random]] = {"optuna": Optuna, "random": Random}

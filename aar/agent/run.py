@@ -1,0 +1,177 @@
+"""Starting, resuming and ending a search: lease, sandbox, slots, graph, mirror, in that order."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from aar.agent.graph import Budget, Loop, compile_graph
+from aar.agent.researchers import RESEARCHERS, Human, Researcher
+from aar.executor import Executor, Stopped
+from aar.ledger import Ledger
+from aar.runner.bench import Bench, Problem
+from aar.runner.trial import Runner
+from aar.runner.units import JobFailed, orphans
+from aar.sandbox.select import choose
+from aar.settings import Settings
+from aar.tracking import Mirror
+from aar.types import AarError, Recipe, TaskSpec, Word, canonical_json
+
+NODES_PER_TRIAL = 6
+FLUSH_SECONDS = 60.0
+
+
+class Plan(Word):
+    """How a search was asked for; kept in the ledger, so that a resume asks for the same."""
+
+    seed: int = 0
+    trials: int | None = 20
+    hours: float | None = None
+    gpu_hours: float | None = None
+    researcher: str = "optuna"
+    confirm_top: int = 3
+    recipe: Recipe | None = None
+    sandbox: str = ""
+    slots: int = 1
+
+
+def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> str:
+    """Check and prepare the task, then record a new search; its id. Bad input leaves no search behind.
+
+    Raises:
+        AarError: the task, its data or its models are not usable.
+    """
+    problem = Problem.of(task, settings)
+    alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
+    search = f"{task.name}-{''.join(secrets.choice(alphabet) for _ in range(4))}"
+    ledger.create_search(
+        id=search, task=task.name, data_digest=problem.prepared.digest, spec=canonical_json(task),
+        plan=canonical_json(plan),
+    )  # fmt: skip
+    return search
+
+
+def load(ledger: Ledger, search: str) -> tuple[TaskSpec, Plan]:
+    """A recorded search's task and plan.
+
+    Raises:
+        AarError: there is no such search.
+    """
+    row = ledger.search(search)
+    if row is None:
+        known = ", ".join(r["id"] for r in ledger.searches()[:5]) or "none"
+        raise AarError(f"no search {search!r} in {ledger.url}; latest: {known}")
+    return TaskSpec.model_validate_json(row["spec"]), Plan.model_validate_json(row["plan"])
+
+
+@contextlib.contextmanager
+def opened(ledger: Ledger, settings: Settings, search: str) -> Iterator[Bench]:
+    """A search's bench, held by this process alone.
+
+    Raises:
+        LeaseHeld: another process writes the search.
+        AarError: the data changed since the search began, or a demanded sandbox is not there.
+    """
+    task, plan = load(ledger, search)
+    problem = Problem.of(task, settings)
+    row = ledger.search(search)
+    assert row is not None
+    if problem.prepared.digest != row["data_digest"]:
+        raise AarError(
+            f"search {search}: the task's data changed since it began ({row['data_digest'][:12]} then, "
+            f"{problem.prepared.digest[:12]} now); put the files back, or start a new search"
+        )
+    sandbox, _ = choose(settings)
+    with ledger.hold(search) as lease, Executor(settings.n_slots) as executor:
+        bench = Bench(problem, search, plan.seed, ledger, lease, sandbox, executor)
+        sandbox.reap(search)
+        orphans(bench)
+        yield bench
+
+
+def work(
+    ledger: Ledger,
+    settings: Settings,
+    search: str,
+    report: Callable[[], None],
+    watch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+) -> int:
+    """Run a search from wherever the ledger says it is to its end; how many records still wait for tracking.
+
+    Raises:
+        Stopped: Ctrl-C or SIGTERM; the ledger is whole and `aar resume` goes on.
+        AarError: the search cannot go on; the reason is in the ledger too.
+    """
+    _, plan = load(ledger, search)
+    with opened(ledger, settings, search) as bench:
+        update = plan.model_copy(update={"sandbox": bench.sandbox.name, "slots": bench.executor.slots})
+        bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
+        budget = Budget(trials=plan.trials, hours=plan.hours, gpu_hours=plan.gpu_hours)
+        researcher: Researcher = Human(plan.recipe) if plan.recipe else RESEARCHERS[plan.researcher]()
+        loop = Loop(bench, Runner(bench), researcher, budget, report, plan.confirm_top)
+        mirror = Mirror(ledger, settings)
+        mirror.start()
+        try:
+            with _signals(bench.executor.cancel), watch():
+                _invoke(loop, settings, plan)
+        except Stopped:
+            bench.lease.set_search(status="stopped", reason="stopped by hand")
+            raise
+        except (AarError, JobFailed) as error:
+            tail = f"\n{error.result.log_tail[-2000:]}" if isinstance(error, JobFailed) else ""
+            bench.lease.set_search(status="failed", reason=f"{error}{tail}", finished=time.time())
+            raise AarError(f"search {search}: {error}{tail}") from error
+        finally:
+            waiting: int = mirror.stop(FLUSH_SECONDS)
+    return waiting
+
+
+def _invoke(loop: Loop, settings: Settings, plan: Plan) -> None:
+    os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    folder = settings.folder("searches") / loop.bench.search
+    folder.mkdir(parents=True, exist_ok=True)
+    limit = 1000 + NODES_PER_TRIAL * (plan.trials or 100_000)
+    config = {"configurable": {"thread_id": loop.bench.search}, "recursion_limit": limit}
+    with SqliteSaver.from_conn_string(str(folder / "graph.sqlite")) as saver:
+        graph = compile_graph(loop, saver)
+        start = {"search": loop.bench.search, "running": [], "step": 0}
+        graph.invoke(start, config, durability="sync")
+
+
+@contextlib.contextmanager
+def _signals(cancel: threading.Event) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM stops cleanly; the second one as usual."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    old: dict[signal.Signals, Any] = {}
+
+    def stop(number: int, _: Any) -> None:
+        cancel.set()
+        signal.signal(number, old[signal.Signals(number)])
+
+    for which in (signal.SIGINT, signal.SIGTERM):
+        old[which] = signal.signal(which, stop)
+    try:
+        yield
+    finally:
+        for which, handler in old.items():
+            signal.signal(which, handler)
+
+
+def latest(ledger: Ledger, statuses: tuple[str, ...] = ()) -> str | None:
+    """The newest search (of these statuses), or None."""
+    for row in ledger.searches():
+        if not statuses or row["status"] in statuses:
+            return str(row["id"])
+    return None
+
+

@@ -1,0 +1,209 @@
+"""`aar`: the command line. Commands live in their own files and import what they need when they run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from aar import __version__
+from aar.types import AarError
+
+app = typer.Typer(
+    name="aar",
+    help="Automated alignment researcher: weak-to-strong searches whose results can be trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+tasks_app = typer.Typer(help="List tasks; show or check one.", invoke_without_command=True)
+sandbox_app = typer.Typer(help="The Docker sandbox's image.", no_args_is_help=True)
+app.add_typer(tasks_app, name="tasks")
+app.add_typer(sandbox_app, name="sandbox")
+
+Workspace = Annotated[Path, typer.Option(help="Where everything is kept.", envvar="AAR_WORKSPACE")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Override, such as data.files.train=x.tsv; repeatable.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Backend = Annotated[str, typer.Option(help="auto, docker or process.")]
+DEFAULT = Path(".aar")
+
+
+@app.callback()
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"aar {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials (naive is outside). Default 20 without --hours.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="Wall hours of searching.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of searching.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes seeds and proposals.")] = 0,
+    researcher: Annotated[str, typer.Option(help="optuna, or random: the control arm.")] = "optuna",
+    sandbox: Backend = "auto",
+    workspace: Workspace = DEFAULT,
+    sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="A 1 % pass end to end, and a forecast.")] = False,
+) -> None:
+    """Search for the best weak-to-strong method on a task, confirm it, and report."""
+    from aar.cli import searching
+
+    searching.run(
+        task, workspace, sandbox, sets or [], seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours,
+        researcher=researcher, dry_run=dry_run,
+    )  # fmt: skip
+
+
+@app.command()
+def resume(
+    search: Annotated[str | None, typer.Argument(help="A search's id; the latest unfinished one without it.")] = None,
+    sandbox: Backend = "auto",
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Go on with a search that was stopped or killed. Nothing is spent twice."""
+    from aar.cli import searching
+
+    searching.resume(search, workspace, sandbox)
+
+
+@app.command()
+def trial(
+    task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
+    recipe: Annotated[str | None, typer.Option(help="A preset or a loss; naive without it.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2_000_000)] = 0,
+    sandbox: Backend = "auto",
+    workspace: Workspace = DEFAULT,
+    sets: Sets = None,
+) -> None:
+    """Run one recipe beside naive, weak and ceiling: `--recipe logconf --set loss.a=.75 --set targets=hard`."""
+    from aar.cli import searching
+
+    searching.trial(task, recipe, workspace, sandbox, sets or [], seed)
+
+
+@app.command()
+def confirm(
+    search: Annotated[str | None, typer.Argument(help="A search's id; the latest without it.")] = None,
+    top: Annotated[int, typer.Option(min=1, max=20, help="How many go on to fresh seeds.")] = 3,
+    sandbox: Backend = "auto",
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Confirm a stopped search's best trials on fresh seeds, and the winner on the sealed split."""
+    from aar.cli import searching
+
+    searching.confirm(search, top, workspace, sandbox)
+
+
+@app.command()
+def status(
+    search: Annotated[str | None, typer.Argument(help="A search's id; the latest without it.")] = None,
+    json: Json = False,
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Where a search stands."""
+    from aar.cli import showing
+
+    showing.status(search, json, workspace)
+
+
+@app.command()
+def report(
+    search: Annotated[str | None, typer.Argument(help="A search's id; the latest without it.")] = None,
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Write a search's HTML report again and print its path."""
+    from aar.cli import showing
+
+    showing.report(search, workspace)
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Open the workspace in MLflow."""
+    from aar.cli import showing
+
+    showing.ui(port, workspace)
+
+
+@app.command()
+def methods(json: Json = False) -> None:
+    """Parts by slot with their parameter spaces, and presets with their papers."""
+    from aar.cli import listing
+
+    listing.methods(json)
+
+
+@app.command()
+def doctor(json: Json = False, workspace: Workspace = DEFAULT) -> None:
+    """What this machine has, and what to do about what it lacks."""
+    from aar.cli import listing
+
+    listing.doctor(json, workspace)
+
+
+@tasks_app.callback()
+def _tasks(context: typer.Context, json: Json = False) -> None:
+    if context.invoked_subcommand is None:
+        from aar.cli import listing
+
+        listing.tasks(json)
+
+
+@tasks_app.command("show")
+def _tasks_show(
+    name: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
+    json: Json = False,
+    workspace: Workspace = DEFAULT,
+    sets: Sets = None,
+) -> None:
+    """Three rendered rows, split sizes, class balance, digest."""
+    from aar.cli import listing
+
+    listing.task_show(name, json, workspace, sets or [])
+
+
+@tasks_app.command("check")
+def _tasks_check(
+    file: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
+    workspace: Workspace = DEFAULT,
+    sets: Sets = None,
+) -> None:
+    """Read a task, prepare its data, find its models; say what is wrong."""
+    from aar.cli import listing
+
+    listing.task_check(file, workspace, sets or [])
+
+
+@sandbox_app.command("build")
+def _sandbox_build(
+    base_image: Annotated[str | None, typer.Option(help="An image with the host's Python; found or made without it.")] = None,
+) -> None:
+    """Build the image jobs run in, out of a wheel of this package and a wheelhouse."""
+    from aar.cli import listing
+
+    listing.sandbox_build(base_image)
+
+
+def fail(message: str) -> NoReturn:
+    """Say what was wrong on stderr; exit 2."""
+    typer.echo(f"aar: {message}", err=True)
+    sys.exit(2)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app()
+    except AarError as error:
+        fail(str(error))

@@ -1,0 +1,171 @@
+"""Commands that run something: run, resume, trial, confirm."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from rich.console import Console
+from rich.markup import escape
+
+from aar.agent.run import Plan, create, latest, load, opened, work
+from aar.cli.view import View, final_table
+from aar.executor import Stopped
+from aar.ledger import LeaseHeld, LeaseLost, Ledger
+from aar.methods import fill, parse
+from aar.sandbox.select import choose
+from aar.settings import Settings
+from aar.types import SLOTS, AarError, Recipe
+
+DEFAULT_TRIALS = 20
+UNFINISHED = ("running", "stopped")
+
+
+def _settings(workspace: Path, sandbox: str) -> Settings:
+    if sandbox not in ("auto", "docker", "process"):
+        raise AarError(f"--sandbox {sandbox!r}: want auto, docker or process")
+    settings = Settings(workspace=workspace)
+    if sandbox == "auto":
+        return settings
+    return settings.model_copy(update={"sandbox": cast(Literal["docker", "process"], sandbox)})
+
+
+def run(
+    task: str,
+    workspace: Path,
+    sandbox: str,
+    sets: Sequence[str],
+    *,
+    seed: int,
+    trials: int | None,
+    hours: float | None,
+    gpu_hours: float | None,
+    researcher: str,
+    dry_run: bool,
+) -> None:
+    """A new search, or the forecast of one."""
+    from aar.agent.researchers import RESEARCHERS
+    from aar.tasks import load_task
+
+    if researcher not in RESEARCHERS or researcher == "human":
+        raise AarError(f"--researcher {researcher!r}: want optuna or random")
+    settings = _settings(workspace, sandbox)
+    spec, _ = load_task(task, sets)
+    if trials is None and hours is None and gpu_hours is None:
+        trials = DEFAULT_TRIALS
+    plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher)
+    console = Console()
+    _, why = choose(settings)
+    console.print(f"sandbox  {escape(why)}", highlight=False)
+    if dry_run:
+        from aar.agent.forecast import forecast
+
+        for line in forecast(spec, settings, plan):
+            console.print(escape(line), highlight=False)
+        return
+    console.print(f"[bold]{spec.name}[/]  {escape(spec.summary)}", highlight=False)
+    ledger = Ledger(settings.ledger_url)
+    _work(ledger, settings, create(ledger, settings, spec, plan), console)
+
+
+def resume(search: str | None, workspace: Path, sandbox: str) -> None:
+    """The rest of a search."""
+    settings = _settings(workspace, sandbox)
+    ledger = _ledger(settings)
+    chosen = search or latest(ledger, UNFINISHED)
+    if chosen is None:
+        raise AarError(f"no unfinished search in {settings.root}; `aar run TASK` starts one")
+    load(ledger, chosen)
+    row = ledger.search(chosen)
+    assert row is not None
+    console = Console()
+    if row["status"] == "complete":
+        console.print(f"{chosen} is complete; `aar status {chosen}` shows it")
+        return
+    _, why = choose(settings)
+    console.print(f"sandbox  {escape(why)}", highlight=False)
+    _work(ledger, settings, chosen, console)
+
+
+def trial(task: str, recipe: str | None, workspace: Path, sandbox: str, sets: Sequence[str], seed: int) -> None:
+    """One recipe, full seeds, without a confirmation."""
+    from aar.tasks import load_task
+
+    settings = _settings(workspace, sandbox)
+    mine = [s for s in sets if s.partition("=")[0].partition(".")[0].strip() in SLOTS]
+    spec, _ = load_task(task, [s for s in sets if s not in mine])
+    wanted: Recipe = fill(parse(recipe, mine), spec.training.strong)
+    console = Console()
+    _, why = choose(settings)
+    console.print(f"sandbox  {escape(why)}", highlight=False)
+    ledger = Ledger(settings.ledger_url)
+    plan = Plan(seed=seed, trials=1, researcher="human", confirm_top=0, recipe=wanted)
+    _work(ledger, settings, create(ledger, settings, spec, plan), console)
+
+
+def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None:
+    """Fresh seeds and the seal for a search that did not get there by itself."""
+    import time
+
+    from aar.report import write_report
+    from aar.runner.confirm import confirm as run_confirm
+    from aar.runner.trial import Runner
+
+    settings = _settings(workspace, sandbox)
+    ledger = _ledger(settings)
+    chosen = search or latest(ledger)
+    if chosen is None:
+        raise AarError(f"no search in {settings.root}; `aar run TASK` starts one")
+    console = Console()
+    if any("sealed" in c["views"] for c in ledger.confirmations(chosen)):
+        console.print(f"{chosen} is confirmed already: the seal is opened once per search")
+        final_table(ledger, chosen, console)
+        return
+    try:
+        with opened(ledger, settings, chosen) as bench:
+            runner = Runner(bench)
+            runner.baselines()
+            if not run_confirm(bench, runner, top):
+                raise AarError(f"{chosen}: no complete trial to confirm; `aar resume {chosen}` goes on searching")
+            bench.lease.set_search(status="complete", finished=time.time())
+    except (LeaseHeld, LeaseLost) as error:
+        raise AarError(str(error)) from error
+    final_table(ledger, chosen, console)
+    console.print(f"report  {write_report(ledger, settings, chosen)}", highlight=False, soft_wrap=True)
+
+
+def _ledger(settings: Settings) -> Ledger:
+    """The workspace's ledger; a workspace that is not there is not made."""
+    if settings.database_url is None and not (settings.root / "ledger.db").exists():
+        raise AarError(f"no ledger in {settings.root}; `aar run TASK` starts a search, --workspace names another place")
+    return Ledger(settings.ledger_url)
+
+
+def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> None:
+    from aar.report import write_report
+
+    shown: dict[str, Any] = {}
+
+    def write() -> None:
+        shown["report"] = write_report(ledger, settings, search)
+
+    where = "" if settings.workspace == Path(".aar") else f" --workspace {settings.workspace}"
+    try:
+        waiting = work(ledger, settings, search, write, lambda: View(ledger, search, console))
+    except Stopped:
+        console.print(f"\nstopped; everything so far is kept. Go on with:  aar resume {search}{where}", highlight=False)
+        sys.exit(130)
+    except (LeaseHeld, LeaseLost) as error:
+        raise AarError(str(error)) from error
+    final_table(ledger, search, console)
+    console.print(f"report  {shown['report']}", highlight=False, soft_wrap=True)
+    task = load(ledger, search)[0].name
+    hint = f"(MLflow, experiment aar/{task}, filter: tags.kind = 'trial')"
+    console.print(f"review  aar ui{where}      {hint}", highlight=False, markup=False, soft_wrap=True)
+    if waiting:
+        console.print(
+            f"tracking at {settings.mlflow_uri} did not answer: {waiting} records wait in the ledger; "
+            f"`aar ui{where}` or the next run sends them", highlight=False, soft_wrap=True,
+        )  # fmt: skip

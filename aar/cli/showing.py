@@ -1,0 +1,110 @@
+"""Commands that read: status, report, ui."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from aar.agent.run import latest, load
+from aar.cli.searching import _ledger
+from aar.cli.view import baseline_line, final_table, trial_line
+from aar.ledger import Ledger
+from aar.settings import Settings
+from aar.types import AarError
+
+
+def _chosen(ledger: Ledger, search: str | None, settings: Settings) -> str:
+    chosen = search or latest(ledger)
+    if chosen is None:
+        raise AarError(f"no search in {settings.root}; `aar run TASK` starts one")
+    load(ledger, chosen)
+    return chosen
+
+
+def status(search: str | None, as_json: bool, workspace: Path) -> None:
+    """One search, as text or as the documented JSON."""
+    settings = Settings(workspace=workspace)
+    ledger = _ledger(settings)
+    chosen = _chosen(ledger, search, settings)
+    if as_json:
+        print(json.dumps(state(ledger, chosen), indent=2))
+        return
+    row = ledger.search(chosen)
+    assert row is not None
+    console = Console()
+    console.print(f"[bold]{chosen}[/]  {row['status']}" + (f": {row['reason']}" if row["reason"] else ""), highlight=False)
+    trials = ledger.trials(chosen)
+    if trials and trials[0].view is not None:
+        console.print(baseline_line(trials[0].view), highlight=False)
+    for t in trials:
+        console.print("  " + trial_line(t), highlight=False, soft_wrap=not console.is_terminal)
+    if ledger.confirmations(chosen):
+        final_table(ledger, chosen, console)
+    elif row["status"] in ("stopped", "running"):
+        console.print(f"  if nothing runs it any more:  aar resume {chosen}", style="dim", highlight=False)
+
+
+def state(ledger: Ledger, search: str) -> dict[str, Any]:
+    """`aar status --json`: a contract, described in docs/operations.md and held by a test."""
+    row = ledger.search(search)
+    assert row is not None
+    base = json.loads(row["baselines"]) if row["baselines"] else {}
+    trials = []
+    for t in ledger.trials(search):
+        view = t.view
+        trials.append({
+            "id": t.number, "status": str(t.status), "author": t.author, "recipe": t.recipe.model_dump(mode="json"),
+            "label": t.label, "pgr": view.pgr if view else None, "ci_low": view.ci_low if view else None,
+            "ci_high": view.ci_high if view else None, "accuracy": view.accuracy if view else None,
+            "n_seeds": t.n_seeds, "reason": t.reason or (view.reason if view else None), "rationale": t.rationale,
+            "predicted_pgr": t.predicted_pgr,
+        })  # fmt: skip
+    confirmed = []
+    for c in ledger.confirmations(search):
+        views = c["views"]
+        sealed = views.get("sealed")
+        shown = sealed or views["fresh"]
+        confirmed.append({
+            "trial": c["trial"], "selected_pgr": (views.get("selected") or {}).get("pgr"),
+            "fresh_pgr": views["fresh"]["pgr"], "sealed_pgr": sealed["pgr"] if sealed else None,
+            "ci_low": shown["ci_low"], "ci_high": shown["ci_high"],
+            "gain_over_matched_naive": views.get("gain_over_matched_naive"),
+        })  # fmt: skip
+    spent = ledger.spent(search)
+    return {
+        "search": search, "task": row["task"], "status": row["status"], "reason": row["reason"],
+        "baselines": {name: base.get(name) for name in ("weak", "ceiling", "naive")},
+        "trials": trials, "confirmed": sorted(confirmed, key=lambda c: c["sealed_pgr"] is None),
+        "spend": {
+            "wall_seconds": round(spent["wall_seconds"], 1), "job_seconds": round(spent["job_seconds"], 1),
+            "gpu_hours": round(spent["gpu_seconds"] / 3600, 4), "looks": int(spent["looks"]),
+            "openings": ledger.openings(row["data_digest"]),
+        },
+    }  # fmt: skip
+
+
+def report(search: str | None, workspace: Path) -> None:
+    """The HTML report, written again."""
+    from aar.report import write_report
+
+    settings = Settings(workspace=workspace)
+    ledger = _ledger(settings)
+    Console().print(str(write_report(ledger, settings, _chosen(ledger, search, settings))), soft_wrap=True, highlight=False)
+
+
+def ui(port: int, workspace: Path) -> None:
+    """MLflow on the workspace: sends what waits, then becomes the server."""
+    from aar.tracking import Mirror, ensure_store, serve_command
+
+    settings = Settings(workspace=workspace)
+    ledger = _ledger(settings)
+    ensure_store(settings)
+    Mirror(ledger, settings).drain()
+    ledger.close()
+    command = serve_command(settings, port)
+    Console().print(f"MLflow on http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
+    os.execvp(command[0], command)

@@ -1,0 +1,22 @@
+"""Data and models of a task, as jobs get them: texts without labels, weights without code, all under digests."""
+
+from aar.data._prepare import DATA_VERSION, prepare
+from aar.data._show import show
+from aar.data.models import ResolvedModel, resolve_model, store_vocabulary, vocabulary, words_vocabulary
+from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, weak_draw
+
+__all__ = [
+    "DATA_VERSION",
+    "POOLS",
+    "Prepared",
+    "ResolvedModel",
+    "load_prepared",
+    "prepare",
+    "read_texts",
+    "resolve_model",
+    "show",
+    "store_vocabulary",
+    "vocabulary",
+    "weak_draw",
+    "words_vocabulary",
+]

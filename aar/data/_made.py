@@ -1,0 +1,161 @@
+"""Rows to splits in memory: generated, or read, de-duplicated, separated by group and drawn."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from aar import worlds
+from aar.data._format import class_names, index_labels
+from aar.data._pools import KEEP_ORDER, Identity, Pool, read_examples, routes
+from aar.data._splits import draw, draw_groups, first_copies, normalised
+from aar.data.prepared import POOLS
+from aar.settings import Settings
+from aar.types import AarError, TaskSpec
+
+WORLD_POOL = 4
+"""A world's weak pool, in draws: large enough that two seeds' weak models share few rows."""
+WORLD_ATTEMPTS = 20
+
+
+@dataclass
+class Made:
+    """Splits in memory, on their way to disk."""
+
+    pools: dict[str, Pool]
+    classes: tuple[str, ...]
+    dropped: int = 0
+    weak_val_from: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+def from_world(spec: TaskSpec) -> Made:
+    """Each split from its own stream; a text that an earlier split holds is drawn again."""
+    import numpy as np
+
+    assert spec.data.world
+    world, splits = worlds.get(spec.data.world.name, spec.data.world.params), spec.splits
+    sizes = {"test": splits.test, "dev": splits.dev, "transfer": splits.transfer}
+    sizes["weak_pool"] = WORLD_POOL * (splits.weak_train + splits.weak_val)
+    made = Made({}, world.classes)
+    seen: set[str] = set()
+    for stream, (split, size) in enumerate(sizes.items()):
+        texts: list[str] = []
+        labels: list[int] = []
+        for attempt in range(WORLD_ATTEMPTS):
+            if len(texts) == size:
+                break
+            seed = int(np.random.SeedSequence([splits.seed, stream, attempt]).generate_state(1)[0])
+            for text, label in zip(*world.generate(size - len(texts), seed), strict=True):
+                if (key := normalised(text)) in seen:
+                    made.dropped += 1
+                else:
+                    seen.add(key)
+                    texts.append(text)
+                    labels.append(int(label))
+        if len(texts) < size:
+            name = "weak_train" if split == "weak_pool" else split
+            raise AarError(f"splits.{name}: {len(texts)} of {size} texts are different in this world; ask for fewer")
+        made.pools[split] = Pool(texts, np.array(labels, dtype=np.int32))
+    return made
+
+
+def from_rows(spec: TaskSpec, identity: Identity, settings: Settings) -> Made:
+    """Files and data sets: rows, minus copies and groups on two sides, drawn."""
+    import numpy as np
+
+    examples = read_examples(spec, identity, settings)
+    split_of, sizes = routes(spec), {s: getattr(spec.splits, s) for s in KEEP_ORDER}
+    classes = class_names(list(examples.values()), spec.data.classes)
+    if len(classes) < 2:
+        raise AarError(f"data.label: {spec.data.label!r} holds one class only: {', '.join(classes) or 'none'}")
+    order = list(dict.fromkeys(split_of[s] for s in KEEP_ORDER))
+    full = [Pool(e.texts, index_labels(e, classes), e.groups, e.weak, e.places) for e in (examples[p] for p in order)]
+    kept, copies = first_copies([pool.texts for pool in full])
+    pools = {name: pool.take(rows) for name, pool, rows in zip(order, full, kept, strict=True)}
+    made = Made({}, classes, dropped=len(copies))
+    if blank := sum(e.blank for e in examples.values()):
+        made.notes.append(f"{blank} rows with no text were left out")
+    if apart := sum(full[p].labels[i] != full[q].labels[j] for (p, i), (q, j) in copies):
+        made.notes.append(f"{apart} duplicates carried another label than the copy that was kept")
+    if spec.splits.group_by:
+        _separate_groups(pools, made)
+    for name in order:
+        needs = {s: sizes[s] for s in KEEP_ORDER if split_of[s] == name and sizes[s]}
+        _demand_rows(needs, len(pools[name].texts))
+        scored = {s: n for s, n in needs.items() if not s.startswith("weak")}
+        if spec.splits.group_by:
+            codes = np.unique(pools[name].groups, return_inverse=True)[1].astype(np.int64)
+            drawn, rest, cut = draw_groups(pools[name].labels, codes, scored, spec.splits.seed)
+            if cut:
+                made.notes.append(f"{cut} rows were left out because their group was cut to a split's size")
+        else:
+            drawn, rest = draw(pools[name].labels, scored, spec.splits.seed)
+        made.pools |= {split: pools[name].take(rows) for split, rows in drawn.items()}
+        pools[name] = pools[name].take(rest)
+    made.pools["weak_pool"] = _weak_pool(spec, made, pools[split_of["weak_train"]], pools[split_of["weak_val"]])
+    return made
+
+
+def demand_classes(spec: TaskSpec, made: Made) -> None:
+    for split in POOLS:
+        present = set(made.pools[split].labels.tolist())
+        missing = [name for c, name in enumerate(made.classes) if c not in present]
+        if len(present) < 2 and not (split == "weak_pool" and spec.models.weak.labels):
+            only = ", ".join(made.classes[c] for c in present)
+            raise AarError(f"splits.{'weak_train' if split == 'weak_pool' else split}: holds one class only: {only}")
+        if missing:
+            made.notes.append(f"{split} has no row of {', '.join(missing)}")
+
+
+def _separate_groups(pools: dict[str, Pool], made: Made) -> None:
+    """A group that several pools hold stays in the first of them."""
+    owner: dict[str, str] = {}
+    lost = 0
+    for name, pool in pools.items():
+        keep = [i for i, g in enumerate(pool.groups) if owner.setdefault(g, name) == name]
+        lost += len(pool.groups) - len(keep)
+        pools[name] = pool.take(keep)
+    if lost:
+        made.notes.append(f"{lost} rows were left out because another source holds rows of their group")
+
+
+def _demand_rows(needs: dict[str, int], there: int) -> None:
+    asked = sum(needs.values())
+    if asked <= there:
+        return
+    most = max(needs, key=lambda s: needs[s])
+    left = there - (asked - needs[most])
+    if left > 0:
+        raise AarError(
+            f"splits.{most}: asks for {needs[most]} rows, {left} are left after de-duplication; give <= {left}"
+        )
+    raise AarError(
+        f"splits: {', '.join(needs)} ask for {asked} rows, {there} are there after de-duplication; ask for fewer"
+    )
+
+
+def _weak_pool(spec: TaskSpec, made: Made, train: Pool, val: Pool) -> Pool:
+    """The rows left for the weak split. Where weak_val has its own source, its rows stand after weak_train's."""
+    import numpy as np
+
+    splits, need = spec.splits, spec.splits.weak_train + spec.splits.weak_val
+    if val is not train:
+        made.weak_val_from = len(train.texts)
+        pool = Pool(train.texts + val.texts, np.concatenate([train.labels, val.labels]), train.groups + val.groups)
+        exact, left = len(train.texts) == splits.weak_train, len(train.texts)
+    else:
+        pool, exact = train, len(train.texts) == need
+        waste = max(Counter(pool.groups).values(), default=1) - 1 if splits.weak_val else 0
+        left = len(pool.texts) - waste - splits.weak_val
+    if left < splits.weak_train:
+        raise AarError(
+            f"splits.weak_train: asks for {splits.weak_train} rows, {max(0, left)} are left in whole groups; give fewer"
+        )
+    if exact and not spec.models.weak.labels:
+        again = ", split anew between weak_train and weak_val" if splits.weak_val and val is train else ""
+        made.notes.append(
+            f"the weak pool holds just the {splits.weak_train} + {splits.weak_val} rows that one seed needs:"
+            f" every seed sees the same rows{again}"
+        )
+    return pool

@@ -1,0 +1,145 @@
+"""A task's sources as pools of examples, and which split draws from which pool."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aar import worlds
+from aar.data import _hub
+from aar.data._format import Examples, add_table
+from aar.data._rows import Place, read_table
+from aar.data._store import file_digest
+from aar.settings import Settings
+from aar.tasks import template_fields
+from aar.types import SPLITS, AarError, FileList, Files, TaskSpec, digest_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aar.data._splits import Indices
+
+KEEP_ORDER = ("test", "dev", "transfer", "weak_val", "weak_train")
+"""Which split keeps a text that several pools hold, and who draws first: the splits that score before the rest."""
+
+
+@dataclass
+class Pool:
+    """Rows from one file, repository split or stream: texts, class indices (n,), groups, raw weak labels."""
+
+    texts: list[str]
+    labels: NDArray[np.int32]
+    groups: list[str] = field(default_factory=list)
+    weak: list[Any] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+
+    def take(self, rows: list[int] | Indices) -> Pool:
+        """Only these rows, in this order."""
+        chosen = [int(i) for i in rows]
+
+        def pick(values: list[Any]) -> list[Any]:
+            return [values[i] for i in chosen] if values else []
+
+        return Pool(pick(self.texts), self.labels[chosen], pick(self.groups), pick(self.weak), pick(self.places))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the data's digest rests on. `content` changes whenever a row might; it knows no paths."""
+
+    content: dict[str, Any]
+    files: dict[str, str]
+    revision: str | None
+
+
+def identify(spec: TaskSpec, settings: Settings) -> Identity:
+    """Find out, without reading rows, exactly which content the task names."""
+    data = spec.data
+    files: dict[str, str] = {}
+    revision: str | None = None
+    if data.world:
+        world = worlds.get(data.world.name, data.world.params)
+        texts, labels = world.generate(64, 0)
+        source: dict[str, Any] = {
+            "world": data.world,
+            "sample": digest_of([texts, labels.tolist(), world.vocabulary(), world.classes]),
+        }
+    elif data.files:
+        for key, paths in _file_lists(data.files).items():
+            for i, path in enumerate(paths):
+                files[f"{key}.{i}" if len(paths) > 1 else key] = _digest(path, settings)
+        suffixes = [p.suffix for paths in _file_lists(data.files).values() for p in paths]
+        source = {"files": files, "suffixes": suffixes, "columns": data.files.columns}
+    elif data.hub and _hub.is_folder(data.hub):
+        files = _hub.folder_digests(data.hub, settings)
+        source = {"files": files, "hub": data.hub.model_dump(exclude={"path", "revision"})}
+    else:
+        assert data.hub
+        revision = _hub.resolve_revision(data.hub)
+        source = {"hub": {**data.hub.model_dump(), "revision": revision}}
+    content: dict[str, Any] = {
+        "source": source,
+        "data": data.model_dump(include={"text", "label", "classes"}),
+        "splits": spec.splits,
+    }
+    if provided := spec.models.weak.labels:
+        content["weak"] = provided.model_dump(exclude={"file"})
+        if provided.file:
+            content["weak"]["file"] = _digest(Path(provided.file), settings)
+            files = {**files, "weak labels": content["weak"]["file"]}
+    return Identity(content, files, revision)
+
+
+def routes(spec: TaskSpec) -> dict[str, str]:
+    """The pool each split draws from."""
+    files, hub = spec.data.files, spec.data.hub
+    if files and files.all is None:
+        own = set(_file_lists(files))
+        weak = "weak_train" if "weak_train" in own else "train"
+        return {s: s if s in own else weak if s == "weak_val" else "train" for s in SPLITS}
+    if hub and hub.test and hub.test != hub.train:
+        return {s: "test" if s == "test" else "train" for s in SPLITS}
+    return dict.fromkeys(SPLITS, "all")
+
+
+def read_examples(spec: TaskSpec, identity: Identity, settings: Settings) -> dict[str, Examples]:
+    """Raw rows of every pool of a task that brings files or names a data set."""
+    data, split_of, group = spec.data, routes(spec), spec.splits.group_by
+    provided = spec.models.weak.labels
+    column = provided.column if provided and not provided.file else None
+    with _hub.opened(data.hub, identity.revision, settings) if data.hub else nullcontext() as loaded:
+        pools: dict[str, Examples] = {}
+        for pool in dict.fromkeys(split_of.values()):
+            serves = [s for s in SPLITS if split_of[s] == pool]
+            weak = column if provided and set(provided.covers) & set(serves) else None
+            wanted = list(dict.fromkeys([*template_fields(data.text), data.label, *(c for c in (group, weak) if c)]))
+            if data.files:
+                tables = [read_table(path, wanted, data.files.columns) for path in _file_lists(data.files)[pool]]
+            else:
+                assert data.hub
+                field = "test" if pool == "test" else "train"
+                tables = [_hub.split_table(loaded, data.hub, field, wanted, data.label)]
+            pools[pool] = Examples()
+            for table in tables:
+                add_table(pools[pool], table, data.text, data.label, group, weak)
+            if not pools[pool].texts:
+                raise AarError(f"{', '.join(t.source for t in tables)}: no rows, so none for {', '.join(serves)}")
+    return pools
+
+
+def _file_lists(files: Files) -> dict[str, list[Path]]:
+    """Paths by the field that names them, fields without any left out."""
+    given: dict[str, FileList | None] = files.model_dump(exclude={"columns"})
+    return {k: [Path(p) for p in ([v] if isinstance(v, str) else v)] for k, v in given.items() if v is not None}
+
+
+def _digest(path: Path, settings: Settings) -> str:
+    try:
+        return file_digest(path, settings)
+    except FileNotFoundError:
+        raise AarError(f"{path}: no such file") from None
+    except OSError as error:
+        raise AarError(f"{path}: {error.strerror}") from None

@@ -1,0 +1,130 @@
+"""A task's data, made once: texts written, labels sealed, everything under one digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from aar.data._format import distribution, render
+from aar.data._made import Made, demand_classes, from_rows, from_world
+from aar.data._pools import Identity, identify
+from aar.data._rows import read_table
+from aar.data._splits import normalised
+from aar.data._store import folder_whole, write_synced
+from aar.data.prepared import GROUPS, POOLS, Prepared, load_prepared
+from aar.settings import Settings
+from aar.tasks import template_fields
+from aar.types import AarError, TaskSpec, canonical_json, digest_of
+from aar.vault import Vault
+
+DATA_VERSION = 1
+
+
+def prepare(spec: TaskSpec, settings: Settings, where: str = "") -> Prepared:
+    """The task's splits, from the workspace where they were made before. Several processes may do this at once.
+
+    `where` (the task file as the user wrote it) begins each error.
+
+    Raises:
+        AarError: a source that is missing, malformed or too small; a split that would hold one class only.
+    """
+    try:
+        return _prepare(spec, settings)
+    except AarError as error:
+        raise type(error)(f"{where or 'task ' + spec.name}: {error}") from None
+
+
+def _prepare(spec: TaskSpec, settings: Settings) -> Prepared:
+    identity = identify(spec, settings)
+    digest = digest_of({"version": DATA_VERSION, **identity.content})
+    folder, vault = settings.folder("data") / digest, Vault(settings.folder("vault"))
+    found, was_there = load_prepared(folder), folder.exists()
+    if found and all(vault.has(digest, split) for split in POOLS):
+        return found
+    made = from_world(spec) if spec.data.world else from_rows(spec, identity, settings)
+    demand_classes(spec, made)
+    weak = _provided(spec, made)
+    for split in POOLS:
+        vault.seal(digest, split, made.pools[split].labels)
+    folder_whole(
+        folder, lambda new: _write(new, digest, spec, identity, made, weak), replace=was_there and found is None
+    )
+    written = load_prepared(folder)
+    if written is None:
+        raise AarError(f"{folder}: is not as it was just written; check the disk, remove that folder, try again")
+    return written
+
+
+def _provided(spec: TaskSpec, made: Made) -> dict[str, bytes]:
+    """Weak labels that the task brings, as float32 (n, C), by split."""
+    import numpy as np
+
+    labels = spec.models.weak.labels
+    if labels is None:
+        return {}
+    found: dict[str, bytes] = {}
+    given: dict[str, list[float]] = {}
+    if labels.file:
+        column, fields = labels.column or "label", template_fields(spec.data.text)
+        table = read_table(Path(labels.file), [*fields, column])
+        for i in range(len(table.lines)):
+            text = render(table, i, spec.data.text, fields)
+            weak = distribution(table.columns[column][i], made.classes, table.place(i))
+            if given.setdefault(normalised(text), weak) != weak:
+                source, unit, number = table.place(i)
+                raise AarError(
+                    f"{source}: {unit} {number}: an earlier row gives this text another weak label; keep one"
+                )
+    for split in labels.covers:
+        pool = made.pools[split]
+        if labels.file:
+            absent = [text for text in pool.texts if normalised(text) not in given]
+            if absent:
+                raise AarError(
+                    f"models.weak.labels: {labels.file} has none for {len(absent)} of {len(pool.texts)} rows of"
+                    f" {split}, first {absent[0][:60]!r}; add them or take {split} out of `covers`"
+                )
+            rows = [given[normalised(text)] for text in pool.texts]
+        else:
+            rows = [distribution(w, made.classes, at) for w, at in zip(pool.weak, pool.places, strict=True)]
+        found[split] = np.array(rows, dtype="<f4").tobytes()
+    return found
+
+
+def _write(new: Path, digest: str, spec: TaskSpec, identity: Identity, made: Made, weak: dict[str, bytes]) -> None:
+    """Texts, provided labels, groups, and last the meta file: `Prepared` less what depends on the place."""
+    import numpy as np
+
+    provided = {split: f"{split}.weak.f32" for split in weak}
+    contents = {provided[split]: content for split, content in weak.items()}
+    for split in POOLS:
+        contents[f"{split}.jsonl"] = "".join(json.dumps({"text": t}) + "\n" for t in made.pools[split].texts).encode()
+    groups = made.pools["weak_pool"].groups
+    if groups:
+        codes = np.unique(groups, return_inverse=True)[1]
+        contents[GROUPS] = codes.astype("<i4").tobytes()
+    shas = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    sizes = {split: len(made.pools[split].texts) for split in POOLS}
+    shares = {s: np.bincount(made.pools[s].labels, minlength=len(made.classes)) / sizes[s] for s in POOLS}
+    prepared = Prepared(
+        digest=digest,
+        folder="",
+        classes=made.classes,
+        counts=sizes,
+        balance={split: tuple(share.tolist()) for split, share in shares.items()},
+        weak_train=spec.splits.weak_train,
+        weak_val=spec.splits.weak_val,
+        weak_val_from=made.weak_val_from,
+        groups_digest=shas.get(GROUPS),
+        dropped=made.dropped,
+        notes=tuple(made.notes),
+        revision=identity.revision,
+        files=identity.files,
+        texts={split: shas[f"{split}.jsonl"] for split in POOLS},
+        provided=provided,
+        provided_digests={split: shas[name] for split, name in provided.items()},
+    )
+    for name, content in contents.items():
+        write_synced(new / name, content)
+    write_synced(new / "meta.json", canonical_json(prepared).encode())

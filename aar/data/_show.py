@@ -1,0 +1,38 @@
+"""What `aar tasks show` tells the owner of a task."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aar.data.prepared import POOLS, Prepared, read_texts
+from aar.types import TaskSpec
+from aar.vault import Vault
+
+ROWS = 3
+
+
+def show(spec: TaskSpec, prepared: Prepared, vault: Vault) -> dict[str, Any]:
+    """Split sizes, class balance, three rendered transfer rows with their true class, digest and notes, as plain JSON.
+
+    The labels make this the owner's view: nothing of it may reach a job or a researcher.
+    """
+    labels = vault.truth(prepared.digest, "transfer")[:ROWS]
+    texts = read_texts(prepared, "transfer")[:ROWS]
+    rows = [{"text": t, "label": prepared.classes[c]} for t, c in zip(texts, labels.tolist(), strict=True)]
+    return {
+        "name": spec.name,
+        "summary": spec.summary,
+        "classes": list(prepared.classes),
+        "splits": {"weak_train": spec.splits.weak_train, "weak_val": spec.splits.weak_val}
+        | {split: prepared.counts[split] for split in POOLS},
+        "balance": {
+            split: {name: round(share, 4) for name, share in zip(prepared.classes, shares, strict=True)}
+            for split, shares in ((s, prepared.balance[s]) for s in POOLS)
+        },
+        "rows": {"transfer": rows},
+        "digest": prepared.digest,
+        "revision": prepared.revision,
+        "files": prepared.files,
+        "dropped": prepared.dropped,
+        "notes": list(prepared.notes),
+    }

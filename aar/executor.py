@@ -1,0 +1,63 @@
+"""Slots for work on this machine: a fixed number of threads, each of which waits on one sandbox at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Stopped(Exception):
+    """The search was told to stop; what was running was killed and is neither a result nor a failure."""
+
+
+class Executor:
+    """Runs callables in `slots` threads. `cancel` is set to stop everything that is under way."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.cancel = threading.Event()
+        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="slot")
+        self._running: dict[int, Future[None]] = {}
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cancel.set()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, trial: int, work: Callable[[], None]) -> None:
+        """Start `work` for a trial, once: a trial that is under way is left alone."""
+        if trial not in self._running:
+            self._running[trial] = self._threads.submit(work)
+
+    @property
+    def running(self) -> set[int]:
+        """Trials not yet collected."""
+        return set(self._running)
+
+    def collect(self) -> set[int]:
+        """Wait for at least one running trial; the trials that ended. Raises what their work raised."""
+        if not self._running:
+            return set()
+        wait(self._running.values(), return_when=FIRST_COMPLETED)
+        done = {trial for trial, future in self._running.items() if future.done()}
+        for trial in done:
+            self._running.pop(trial).result()
+        return done
+
+    def each(self, works: Iterable[Callable[[], T]]) -> list[T]:
+        """Run all, at most `slots` at once; results in order. The first error ends the rest and is raised."""
+        futures = [self._threads.submit(work) for work in works]
+        wait(futures, return_when="FIRST_EXCEPTION")
+        for future in futures:
+            if future.done() and not future.cancelled() and future.exception() is not None:
+                for other in futures:
+                    other.cancel()
+                wait(futures)
+                future.result()
+        return [future.result() for future in futures]

@@ -1,0 +1,11 @@
+"""The ledger: the one truth of every search, in SQL. SQLite (WAL, synchronous FULL) or any SQLAlchemy URL.
+
+Everything that belongs together is written in one transaction. A search has one writer at a time (`hold`); its
+writes carry the lease's fence and fail with `LeaseLost` once somebody else has taken over.
+"""
+
+from aar.ledger.lease import LeaseHeld, LeaseLost
+from aar.ledger.records import TrialRow, UnitRow
+from aar.ledger.store import Lease, Ledger
+
+__all__ = ["Lease", "LeaseHeld", "LeaseLost", "Ledger", "TrialRow", "UnitRow"]

@@ -1,0 +1,395 @@
+"""The ledger's reads and writes. A reader asks `Ledger`; the search's one writer writes through its `Lease`."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import IntegrityError
+
+from aar.ledger import tables as t
+from aar.ledger.lease import HEARTBEAT_SECONDS, LEASE_SECONDS, LeaseHeld, LeaseLost, is_gone, me
+from aar.ledger.records import TrialRow, UnitRow
+from aar.types import Finding, canonical_json
+
+Row = Mapping[str, Any]
+
+
+def _engine(url: str) -> Engine:
+    sqlite = make_url(url).get_backend_name() == "sqlite"
+    if not sqlite:
+        return create_engine(url, pool_pre_ping=True)
+    Path(make_url(url).database or "").parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": 60, "check_same_thread": False})
+
+    @event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: Any) -> None:
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=60000"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _immediate(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails at once when another writer was between.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Ledger:
+    """Every search of one workspace. Safe to use from many threads and, for reading, many processes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = _engine(url)
+        t.meta.create_all(self.engine)
+
+    def close(self) -> None:
+        """Close pooled connections."""
+        self.engine.dispose()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A connection for reads: no lock is taken."""
+        with self.engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    # ------------------------------------------------------------ reads
+
+    def rows(self, table: Table, *where: Any, order: Any = None, limit: int | None = None) -> list[Row]:
+        """Rows of `table` as mappings."""
+        query = select(table).where(*where)
+        if order is not None:
+            query = query.order_by(order)
+        with self.reading() as c:
+            return [dict(r) for r in c.execute(query.limit(limit) if limit else query).mappings()]
+
+    def searches(self) -> list[Row]:
+        """All searches, newest first."""
+        return self.rows(t.searches, order=t.searches.c.created.desc())
+
+    def search(self, search: str) -> Row | None:
+        """One search, or None."""
+        found = self.rows(t.searches, t.searches.c.id == search)
+        return found[0] if found else None
+
+    def trials(self, search: str) -> list[TrialRow]:
+        """The search's trials in the order they were proposed."""
+        return [TrialRow.of(r) for r in self.rows(t.trials, t.trials.c.search == search, order=t.trials.c.number)]
+
+    def trial(self, search: str, number: int) -> TrialRow:
+        """One trial.
+
+        Raises:
+            KeyError: there is none of that number.
+        """
+        found = self.rows(t.trials, t.trials.c.search == search, t.trials.c.number == number)
+        if not found:
+            raise KeyError(f"{search}: no trial {number}")
+        return TrialRow.of(found[0])
+
+    def unit(self, key: str) -> UnitRow | None:
+        """A finished unit by its content address."""
+        found = self.rows(t.units, t.units.c.key == key)
+        return UnitRow.of(found[0]) if found else None
+
+    def tainted(self, digest: str) -> bool:
+        """True when these bytes were derived from labels a trial must never see."""
+        return any(r["tainted"] for r in self.rows(t.artifacts, t.artifacts.c.digest == digest))
+
+    def scores(self, search: str, split: str | None = None) -> list[Row]:
+        """Exact accuracies (arm, split, seed, accuracy, array): for scoring only, never shown during a search."""
+        where = [t.scores.c.search == search] + ([t.scores.c.split == split] if split else [])
+        return self.rows(t.scores, *where)
+
+    def attempts(self, search: str, status: str | None = None, trial: int | None = None) -> list[Row]:
+        """Starts of jobs, oldest first."""
+        where = [t.attempts.c.search == search]
+        if status:
+            where.append(t.attempts.c.status == status)
+        if trial is not None:
+            where.append(t.attempts.c.trial == trial)
+        return self.rows(t.attempts, *where, order=t.attempts.c.started)
+
+    def findings(self, search: str) -> list[Finding]:
+        """What was learnt, oldest first."""
+        found = self.rows(t.findings, t.findings.c.search == search, order=t.findings.c.id)
+        return [Finding(text=r["text"], trials=tuple(json.loads(r["trials"]))) for r in found]
+
+    def confirmations(self, search: str) -> list[Row]:
+        """Confirmed trials with their views."""
+        found = self.rows(t.confirmations, t.confirmations.c.search == search, order=t.confirmations.c.trial)
+        return [dict(r) | {"views": json.loads(r["views"])} for r in found]
+
+    def spent(self, search: str) -> dict[str, float]:
+        """Totals: job seconds, GPU seconds, looks at labels, and wall seconds between first and last record."""
+        s = t.spend
+        with self.reading() as c:
+            total = c.execute(
+                select(func.coalesce(func.sum(s.c.seconds), 0.0), func.coalesce(func.sum(s.c.gpu_seconds), 0.0))
+                .where(s.c.search == search)
+            ).one()
+            wall = c.execute(
+                select(func.coalesce(func.sum(s.c.seconds), 0.0)).where(s.c.search == search, s.c.kind == "wall")
+            ).scalar_one()
+            looks = c.execute(select(func.count()).where(t.queries.c.search == search)).scalar_one()
+        return {
+            "job_seconds": float(total[0]) - float(wall), "gpu_seconds": float(total[1]),
+            "wall_seconds": float(wall), "looks": float(looks),
+        }
+
+    def openings(self, data_digest: str) -> int:
+        """How often the sealed split of this data was opened, over all searches."""
+        with self.reading() as c:
+            return int(c.execute(select(func.count()).where(t.openings.c.data_digest == data_digest)).scalar_one())
+
+    # ------------------------------------------------------------ outbox, inbox (any process)
+
+    def unsent(self, limit: int = 200) -> list[Row]:
+        """Records not yet mirrored, oldest first."""
+        return self.rows(t.outbox, t.outbox.c.sent.is_(None), order=t.outbox.c.id, limit=limit)
+
+    def mark_sent(self, ids: Iterable[int]) -> None:
+        """These were mirrored."""
+        with self.engine.begin() as c:
+            c.execute(update(t.outbox).where(t.outbox.c.id.in_(list(ids))).values(sent=time.time()))
+
+    def run_id(self, search: str, trial: int, tracking: str) -> str | None:
+        """The tracking run that mirrors a trial (-1: the search itself)."""
+        r = t.runs
+        found = self.rows(r, r.c.search == search, r.c.trial == trial, r.c.tracking == tracking)
+        return str(found[0]["run_id"]) if found else None
+
+    def set_run_id(self, search: str, trial: int, tracking: str, run_id: str) -> None:
+        """Remember it."""
+        with self.engine.begin() as c:
+            c.execute(insert(t.runs).values(search=search, trial=trial, tracking=tracking, run_id=run_id))
+
+    def post(self, search: str, kind: str, payload: Any) -> None:
+        """A message to the search's holder from another process."""
+        with self.engine.begin() as c:
+            c.execute(insert(t.inbox).values(search=search, kind=kind, payload=canonical_json(payload), at=time.time()))
+
+    # ------------------------------------------------------------ becoming the writer
+
+    def create_search(self, **fields: Any) -> None:
+        """A new search.
+
+        Raises:
+            IntegrityError: the id is taken.
+        """
+        with self.engine.begin() as c:
+            c.execute(insert(t.searches).values(status="running", created=time.time(), **fields))
+
+    def hold(self, search: str) -> Lease:
+        """Become the search's one writer.
+
+        Raises:
+            LeaseHeld: a living process holds it; the message names it and says what to do.
+        """
+        holder, now = me(), time.time()
+        with self.engine.begin() as c:
+            old = c.execute(select(t.leases).where(t.leases.c.search == search)).mappings().first()
+            if old is not None and old["holder"] and old["expires"] > now and not is_gone(old["holder"]):
+                raise LeaseHeld(
+                    f"search {search} is being written by {old['holder']} (host:pid:start); stop it first, "
+                    f"or wait {old['expires'] - now:.0f} s if that host is dead"
+                )
+            fence = int(old["fence"]) + 1 if old is not None else 1
+            values = {"holder": holder, "fence": fence, "expires": now + LEASE_SECONDS}
+            if old is None:
+                c.execute(insert(t.leases).values(search=search, **values))
+            else:
+                c.execute(update(t.leases).where(t.leases.c.search == search).values(**values))
+        return Lease(self, search, fence)
+
+
+class Lease:
+    """The right to write one search. Every write is one transaction that first checks the fence.
+
+    Use as a context manager: a heartbeat renews it, leaving releases it.
+    """
+
+    def __init__(self, ledger: Ledger, search: str, fence: int) -> None:
+        self.ledger, self.search, self.fence = ledger, search, fence
+        self._stop = threading.Event()
+        self._beat = threading.Thread(target=self._renew, name=f"lease-{search}", daemon=True)
+
+    def __enter__(self) -> Lease:
+        self._beat.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._beat.join()
+        with self.ledger.engine.begin() as c:
+            c.execute(
+                update(t.leases)
+                .where(t.leases.c.search == self.search, t.leases.c.fence == self.fence)
+                .values(expires=0.0, holder="")
+            )
+
+    def _renew(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(LeaseLost), self.writing() as c:
+                c.execute(
+                    update(t.leases)
+                    .where(t.leases.c.search == self.search)
+                    .values(expires=time.time() + LEASE_SECONDS)
+                )
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction under the fence.
+
+        Raises:
+            LeaseLost: another process took the search over; nothing was written.
+        """
+        with self.ledger.engine.begin() as c:
+            fence = c.execute(select(t.leases.c.fence).where(t.leases.c.search == self.search)).scalar_one()
+            if fence != self.fence:
+                raise LeaseLost(f"search {self.search}: this process's lease {self.fence} was replaced by {fence}")
+            yield c
+
+    def set_search(self, **fields: Any) -> None:
+        """Update the search's row."""
+        with self.writing() as c:
+            c.execute(update(t.searches).where(t.searches.c.id == self.search).values(**fields))
+            self._mirror(c, "search", None)
+
+    def propose(self, number: int, **fields: Any) -> None:
+        """Commit a proposal before anything is submitted."""
+        with self.writing() as c:
+            c.execute(
+                insert(t.trials).values(
+                    search=self.search, number=number, created=time.time(), n_seeds=0, seconds=0.0, **fields
+                )
+            )
+
+    def set_trial(self, number: int, mirror: bool = False, **fields: Any) -> None:
+        """Update a trial; `mirror` also queues it for tracking, in the same transaction."""
+        with self.writing() as c:
+            where = (t.trials.c.search == self.search, t.trials.c.number == number)
+            c.execute(update(t.trials).where(*where).values(**fields))
+            if mirror:
+                self._mirror(c, "trial", number)
+
+    def start_attempt(self, attempt: str, kind: str, keys: Sequence[str], trial: int | None) -> None:
+        """A job is about to start, or to be adopted: the row then takes this lease's fence."""
+        with self.writing() as c:
+            known = c.execute(select(t.attempts.c.id).where(t.attempts.c.id == attempt)).first()
+            if known:
+                c.execute(update(t.attempts).where(t.attempts.c.id == attempt).values(fence=self.fence))
+                return
+            c.execute(
+                insert(t.attempts).values(
+                    id=attempt, search=self.search, trial=trial, kind=kind, keys=canonical_json(list(keys)),
+                    status="running", fence=self.fence, started=time.time(),
+                )
+            )
+
+    def finish_attempt(
+        self, attempt: str, status: str, exit_json: str, units: Sequence[Row], spend: Row | None, tainted: bool
+    ) -> None:
+        """A job's end, its units, their artifacts and what it cost: one transaction."""
+        now = time.time()
+        with self.writing() as c:
+            row = c.execute(select(t.attempts).where(t.attempts.c.id == attempt)).mappings().one()
+            if row["status"] != "running":
+                return
+            c.execute(
+                update(t.attempts).where(t.attempts.c.id == attempt).values(status=status, exit=exit_json, finished=now)
+            )
+            for unit in units:
+                # Computed again only when the store lost the files: the new digests replace the old.
+                c.execute(t.units.delete().where(t.units.c.key == unit["key"]))
+                c.execute(insert(t.units).values(attempt=attempt, created=now, tainted=tainted, **unit))
+                for digest in json.loads(unit["outputs"]).values():
+                    if not c.execute(select(t.artifacts.c.digest).where(t.artifacts.c.digest == digest)).first():
+                        c.execute(insert(t.artifacts).values(digest=digest, tainted=tainted))
+            if spend is not None:
+                c.execute(insert(t.spend).values(search=self.search, at=now, **spend))
+
+    def stale_attempt(self, attempt: str) -> None:
+        """A result that came after somebody else took over: kept, marked, never used."""
+        with self.ledger.engine.begin() as c:
+            where = (t.attempts.c.id == attempt, t.attempts.c.fence == self.fence)
+            c.execute(update(t.attempts).where(*where).values(status="stale", finished=time.time()))
+
+    def record_scores(self, arm: str, split: str, rows: Sequence[tuple[int, float, str]]) -> None:
+        """Exact accuracies by seed with the array they came from."""
+        now = time.time()
+        with self.writing() as c:
+            s = t.scores
+            for seed, accuracy, array in rows:
+                where = (s.c.search == self.search, s.c.arm == arm, s.c.split == split, s.c.seed == seed)
+                if not c.execute(select(s.c.seed).where(*where)).first():
+                    values = {"search": self.search, "arm": arm, "split": split, "seed": seed}
+                    c.execute(insert(s).values(accuracy=accuracy, array=array, created=now, **values))
+
+    def count_look(self, arm: str, split: str) -> None:
+        """Somebody is about to be told a number that needs labels."""
+        with self.writing() as c:
+            c.execute(insert(t.queries).values(search=self.search, arm=arm, split=split, at=time.time()))
+
+    def open_seal(self, data_digest: str, trial: int) -> int:
+        """Open the sealed split for one trial, once per search; how many openings the data has had.
+
+        Raises:
+            RuntimeError: this search opened it for another trial.
+        """
+        with self.writing() as c:
+            old = c.execute(select(t.openings).where(t.openings.c.search == self.search)).mappings().first()
+            if old is not None and old["trial"] != trial:
+                raise RuntimeError(f"search {self.search} opened the sealed split for trial {old['trial']} already")
+            if old is None:
+                c.execute(
+                    insert(t.openings).values(search=self.search, data_digest=data_digest, trial=trial, at=time.time())
+                )
+        return self.ledger.openings(data_digest)
+
+    def confirm(self, trial: int, views: Any) -> None:
+        """A confirmed trial's views (selected, fresh, sealed, gain), replacing an unfinished confirmation's."""
+        with self.writing() as c:
+            where = (t.confirmations.c.search == self.search, t.confirmations.c.trial == trial)
+            c.execute(t.confirmations.delete().where(*where))
+            c.execute(
+                insert(t.confirmations).values(
+                    search=self.search, trial=trial, views=canonical_json(views), created=time.time()
+                )
+            )
+            self._mirror(c, "trial", trial)
+
+    def find(self, finding: Finding) -> None:
+        """Note what was learnt, once."""
+        with self.writing() as c:
+            where = (t.findings.c.search == self.search, t.findings.c.text == finding.text)
+            if not c.execute(select(t.findings.c.id).where(*where)).first():
+                c.execute(
+                    insert(t.findings).values(
+                        search=self.search, text=finding.text, at=time.time(),
+                        trials=canonical_json(list(finding.trials)),
+                    )
+                )
+
+    def spend(self, kind: str, seconds: float, trial: int | None = None, gpu_seconds: float = 0.0) -> None:
+        """Seconds spent on something."""
+        with self.writing() as c:
+            c.execute(
+                insert(t.spend).values(
+                    search=self.search, trial=trial, kind=kind, seconds=seconds, gpu_seconds=gpu_seconds, at=time.time()
+                )
+            )
+
+    def _mirror(self, c: Connection, what: str, trial: int | None) -> None:
+        c.execute(insert(t.outbox).values(search=self.search, what=what, trial=trial, at=time.time()))
+
+
+__all__ = ["IntegrityError", "Lease", "LeaseHeld", "LeaseLost", "Ledger"]

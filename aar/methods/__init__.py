@@ -1,0 +1,22 @@
+"""The parts a recipe is composed of, by slot, and the presets. Importing this needs neither torch nor optuna."""
+
+from aar.methods.recipes import (
+    NAIVE,
+    PARTS,
+    PRESETS,
+    Preset,
+    fill,
+    illegal,
+    label,
+    parse,
+    part,
+    preset,
+    recipe_hash,
+    spaces,
+)
+from aar.methods.space import Choice, Float, Int, PartInfo, Space, short, span
+
+__all__ = [
+    "NAIVE", "PARTS", "PRESETS", "Choice", "Float", "Int", "PartInfo", "Preset", "Space", "fill", "illegal", "label", "parse",
+    "part", "preset", "recipe_hash", "short", "spaces", "span",
+]

@@ -1,0 +1,192 @@
+"""Recipes: filling in defaults, checking, naming, reading from the command line, and the named presets."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import yaml
+
+from aar.methods.losses import LOSSES
+from aar.methods.space import PartInfo, Space, checked, resolve, short, tidy
+from aar.methods.student import SCHEDULES, STUDENTS
+from aar.methods.supervision import SUPERVISION
+from aar.methods.targets import TARGETS
+from aar.types import SLOTS, AarError, Part, Recipe, Training, Value, digest_of
+
+PARTS: dict[str, dict[str, type[PartInfo]]] = {
+    "supervision": dict(SUPERVISION),
+    "targets": dict(TARGETS),
+    "loss": dict(LOSSES),
+    "student": dict(STUDENTS),
+    "schedule": dict(SCHEDULES),
+}
+
+
+class Preset(NamedTuple):
+    """A named recipe with the paper it follows. `recipe` maps a slot to a part or to (part, params)."""
+
+    name: str
+    recipe: Recipe
+    paper: str
+    why: str
+
+
+def _recipe(**slots: str | tuple[str, dict[str, Value]]) -> Recipe:
+    parts = {slot: Part(name=p) if isinstance(p, str) else Part(name=p[0], params=p[1]) for slot, p in slots.items()}
+    return Recipe(**parts)
+
+
+NAIVE = Preset("naive-soft", Recipe(), "Burns et al. 2023", "the baseline every method must beat")
+
+PRESETS: tuple[Preset, ...] = (
+    NAIVE,
+    Preset("logconf", _recipe(loss="logconf"), "Burns et al. 2023", "lets the student overrule weak errors"),
+    Preset("early-stop", _recipe(schedule=("standard", {"epochs": 1})), "Burns et al. 2023, section 5.1",
+           "one epoch: stops before the student copies weak errors"),
+    Preset("ensemble", _recipe(supervision="ensemble"), "Lakshminarayanan et al. 2017",
+           "averages out each weak model's own noise"),
+    Preset("confident-only", _recipe(targets="confident"), "AAR baselines; EleutherAI/w2s",
+           "drops the rows the weak model is least sure of"),
+    Preset("logconf-strong", _recipe(loss=("logconf", {"a": 0.75}), targets="hard"),
+           "Burns et al. 2023, setting for a large gap", "a stronger confidence term on hard labels"),
+    Preset("entropy", _recipe(loss="entropy"), "the seed article, sign mended", "rewards a confident student"),
+    Preset("linear-probe", _recipe(student="linear_probe"), "Kumar et al. 2022",
+           "frozen features cannot be bent to weak errors"),
+    Preset("product", _recipe(loss="product"), "openai/weak-to-strong", "trusts what both models believe"),
+    Preset("naive-hard", _recipe(targets="hard"), "Burns et al. 2023", "hard labels drop the weak model's doubts"),
+    Preset("confidence-weighting", _recipe(loss="confidence_weighted"), "the seed article",
+           "doubtful weak labels pull less"),
+)
+
+
+def part(slot: str, name: str) -> type[PartInfo]:
+    """The part `name` of `slot`.
+
+    Raises:
+        AarError: no such slot or part; the message names the nearest.
+    """
+    if slot not in PARTS:
+        raise AarError(f"unknown slot {slot!r}{_near(slot, SLOTS)}; slots: {', '.join(SLOTS)}")
+    if name not in PARTS[slot]:
+        raise AarError(f"{slot}: unknown part {name!r}{_near(name, PARTS[slot])}; parts: {', '.join(PARTS[slot])}")
+    return PARTS[slot][name]
+
+
+def spaces(slot: str, name: str, base: Training) -> dict[str, Space]:
+    """Searched parameters of a part under a task whose strong training is `base`."""
+    return {key: resolve(key, space, base) for key, space in part(slot, name).space.items()}
+
+
+def fill(recipe: Recipe, base: Training) -> Recipe:
+    """The recipe with every default written out and every value checked: its canonical form.
+
+    Raises:
+        AarError: unknown part or parameter, or a value out of range.
+    """
+    filled: dict[str, Part] = {}
+    for slot in SLOTS:
+        given: Part = getattr(recipe, slot)
+        known = spaces(slot, given.name, base)
+        for key in given.params:
+            if key not in known:
+                names = ", ".join(known) or "none"
+                raise AarError(f"{slot}.{given.name}: unknown parameter {key!r}{_near(key, known)}; parameters: {names}")
+        params: dict[str, Value] = {}
+        for key, space in known.items():
+            value = checked(f"{slot}.{given.name}.{key}", space, given.params.get(key, space.default))
+            params[key] = tidy(value) if isinstance(value, float) else value
+        filled[slot] = Part(name=given.name, params=params)
+    return Recipe(**filled)
+
+
+def illegal(recipe: Recipe, *, provided: bool) -> str | None:
+    """Why these parts cannot run together on a task (whose weak labels may be `provided`), or None."""
+    if provided and recipe.supervision.name != "single":
+        return f"supervision.{recipe.supervision.name} trains weak models, but this task provides its weak labels"
+    return None
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Content address of a filled recipe: equal recipes are duplicates."""
+    return digest_of(recipe)[:16]
+
+
+def label(recipe: Recipe, base: Training) -> str:
+    """A recipe as one says it aloud: only what differs from naive, such as `hard · logconf a=.75`."""
+    filled, naive = fill(recipe, base), fill(Recipe(), base)
+    words = []
+    for slot in SLOTS:
+        here: Part = getattr(filled, slot)
+        plain: Part = getattr(naive, slot)
+        if here.name == plain.name:
+            changed = {k: v for k, v in here.params.items() if v != plain.params[k]}
+        else:
+            defaults = {k: s.default for k, s in spaces(slot, here.name, base).items()}
+            changed = {k: v for k, v in here.params.items() if v != defaults[k]}
+        if here.name == plain.name and not changed:
+            continue
+        settings = " ".join(f"{k}={short(v)}" for k, v in changed.items())
+        words.append(settings if here.name == "standard" else f"{here.name} {settings}".strip())
+    return " · ".join(words) or "naive soft labels"
+
+
+def preset(name: str) -> Preset:
+    """The preset `name`.
+
+    Raises:
+        AarError: no such preset; the message names the nearest.
+    """
+    names = {p.name: p for p in PRESETS}
+    if name not in names:
+        raise AarError(f"unknown preset {name!r}{_near(name, names)}; presets: {', '.join(names)}")
+    return names[name]
+
+
+def parse(name: str | None, settings: Sequence[str] = ()) -> Recipe:
+    """A recipe from a preset's name (or a loss's) and settings such as `loss.a=.75`, `targets=hard`, `supervision=ensemble:3`.
+
+    Raises:
+        AarError: a setting that is not `slot=part[:value]` or `slot.param=value`.
+    """
+    if name is None or name in {p.name for p in PRESETS}:
+        recipe = preset(name).recipe if name else Recipe()
+    elif name in LOSSES:
+        recipe = Recipe(loss=Part(name=name))
+    else:
+        recipe = preset(name).recipe
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        slot, dot, param = key.strip().partition(".")
+        if not equals or slot not in PARTS:
+            raise AarError(f"--set {setting!r}: want slot=part or slot.param=value{_near(slot, SLOTS)}; slots: {', '.join(SLOTS)}")
+        if dot:
+            old: Part = getattr(recipe, slot)
+            value = _scalar(setting, text)
+            recipe = recipe.model_copy(update={slot: Part(name=old.name, params=old.params | {param: value})})
+        else:
+            chosen, colon, first = text.strip().partition(":")
+            known = list(part(slot, chosen).space)
+            if colon and not known:
+                raise AarError(f"--set {setting!r}: {chosen} has no parameters")
+            params = {known[0]: _scalar(setting, first)} if colon else {}
+            recipe = recipe.model_copy(update={slot: Part(name=chosen, params=params)})
+    return recipe
+
+
+def _scalar(setting: str, text: str) -> Value:
+    value: Any = yaml.safe_load(text)
+    if isinstance(value, str):
+        try:  # YAML 1.1 reads 1e-4 as text
+            return float(value)
+        except ValueError:
+            return value
+    if not isinstance(value, bool | int | float):
+        raise AarError(f"--set {setting!r}: want a number or a word")
+    return value
+
+
+def _near(name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""

@@ -1,0 +1,200 @@
+"""Gathers what the page shows and fills the template."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aar.ledger import Ledger, TrialRow
+from aar.report import _charts as charts
+from aar.report._headline import Row, rows, winner
+from aar.report._svg import STYLE, standalone
+from aar.search import IMPORTANCE_FROM, importances
+from aar.settings import Settings
+from aar.tracking import About, interval, number, plain
+from aar.types import SLOTS, AarError, Part, PublicScore, TaskSpec, TrialStatus
+
+INDENTS = 12
+LONG = 60
+NOT_RUN = (TrialStatus.FAILED, TrialStatus.REJECTED)
+
+
+def write_report(ledger: Ledger, settings: Settings, search: str) -> Path:
+    """Write `reports/<search>.html` in the workspace and its charts as `reports/<search>/*.svg`; the page's path.
+
+    Raises:
+        AarError: there is no such search.
+    """
+    if ledger.search(search) is None:
+        raise AarError(f"no search {search!r} in the ledger; `aar status` names the latest")
+    about = About(ledger, search)
+    drawn = _charts(about)
+    folder = settings.folder("reports")
+    plots = folder / search
+    shutil.rmtree(plots, ignore_errors=True)
+    plots.mkdir()
+    for name, chart in drawn.items():
+        if chart:
+            (plots / f"{name}.svg").write_text(standalone(chart), encoding="utf-8")
+    path = folder / f"{search}.html"
+    half = path.with_suffix(".part")
+    half.write_text(_render(about, drawn), encoding="utf-8")
+    os.replace(half, path)
+    return path
+
+
+def _render(about: About, drawn: dict[str, str]) -> str:
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    source = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"n": number, "plain": _plain, "day": _day, "span": _span}
+    environment.globals |= {"interval": interval}
+    charts_ = {name: Markup(chart) for name, chart in drawn.items()}  # noqa: S704 our own drawing, its texts escaped
+    return environment.from_string(source).render(**_facts(about), charts=charts_, style=Markup(STYLE))
+
+
+def _charts(about: About) -> dict[str, str]:
+    trials = list(about.trials.values())
+    fresh = {n: PublicScore.model_validate(v["fresh"]) for n, v in about.confirmed.items()}
+    task = TaskSpec.model_validate_json(about.row["spec"])
+    return {
+        "gap": charts.gap_bars(rows(about)), "trials": charts.by_trial(trials, fresh),
+        "importance": charts.bars(importances(task, trials)), "predictions": charts.calibration(trials),
+    }  # fmt: skip
+
+
+def _facts(about: About) -> dict[str, Any]:
+    row, trials = about.row, list(about.trials.values())
+    task, ledger = TaskSpec.model_validate_json(row["spec"]), about.ledger
+    counts: dict[str, int] = {}
+    for t in trials:
+        counts[str(t.status)] = counts.get(str(t.status), 0) + 1
+    head = rows(about)
+    return {
+        "row": row, "task": task, "plan": json.loads(row["plan"]), "trials": trials, "counts": counts,
+        "headline": head, "verdict": _verdict(about, head), "winner": winner(about), "confirmed": about.confirmed,
+        "methods": _methods(trials), "enough": IMPORTANCE_FROM, "scored": sum(1 for t in trials if t.view is not None),
+        "predictions": _predictions(trials), "lineage": _lineage(trials), "long": LONG, "findings": about.findings,
+        "failures": _failures(about), "spent": ledger.spent(about.search),
+        "openings": ledger.openings(row["data_digest"]), "now": datetime.now(UTC).timestamp(),
+    }  # fmt: skip
+
+
+def _verdict(about: About, head: Sequence[Row]) -> str:
+    """The page in two sentences."""
+    by_key = {r.key: r for r in head}
+    best, naive = by_key["selected"], by_key["naive"]
+    if "sealed" in by_key:
+        fresh, sealed = by_key["confirmed"], by_key["sealed"]
+        assert sealed.trial is not None
+        views = about.confirmed[sealed.trial]
+        mean, low, high = views["gain_over_matched_naive"]
+        gain = f"{number(mean, 3)} {interval(low, high, 3)} accuracy over naive training with the same student and schedule"
+        verb = "gains" if low > 0 else "does not clearly gain" if high > 0 else "loses"
+        label = about.trials[sealed.trial].label
+        return f"t{sealed.trial} ({label}) {_says(fresh)} on fresh seeds and {_says(sealed)} on the sealed split. It {verb} {gain}."
+    if best.accuracy is None:
+        return "No trial besides naive has a result, so there is nothing to compare."
+    flatters = "This value was selected as the highest of several noisy ones and flatters; no fresh seeds confirm it"
+    if about.confirmed:
+        flatters = "The seal was not opened: nothing here was measured on data that selected nothing"
+    versus = f", against {_says(naive)} of naive training" if naive.accuracy is not None else ""
+    return f"The best selected trial, t{best.trial}, {_says(best)}{versus}. {flatters}."
+
+
+def _says(row: Row) -> str:
+    if row.pgr is None:
+        return f"reaches accuracy {number(row.accuracy, 3)} (no PGR)"
+    return f"recovers {number(row.pgr)} {interval(row.ci_low, row.ci_high)} of the gap"
+
+
+def _methods(trials: Sequence[TrialRow]) -> list[dict[str, Any]]:
+    """Per slot and part: how many trials, the best and the mean PGR (accuracy where no trial has a PGR)."""
+    scored = [(t, t.view) for t in trials if t.view is not None]
+    use_pgr = any(v.pgr is not None for _, v in scored)
+    out = []
+    for slot in SLOTS:
+        groups: dict[str, list[tuple[float, TrialRow]]] = {}
+        for t, v in scored:
+            part: Part = getattr(t.recipe, slot)
+            value = v.pgr if use_pgr else v.accuracy
+            if value is not None:
+                groups.setdefault(part.name, []).append((value, t))
+        found = []
+        for name, seen in groups.items():
+            values = [value for value, _ in seen]
+            best, holder = max(seen, key=lambda s: (s[0], -s[1].number))
+            mean = sum(values) / len(values)
+            found.append({"part": name, "count": len(seen), "best": best, "holder": holder.number, "mean": mean})
+        if len(found) > 1:
+            out.append({"slot": slot, "parts": sorted(found, key=lambda p: -p["best"]), "pgr": use_pgr})
+    return out
+
+
+def _predictions(trials: Sequence[TrialRow]) -> dict[str, float] | None:
+    """How well predictions held, beside what always guessing the mean would have cost."""
+    pairs = charts.predictions(trials)
+    if not pairs:
+        return None
+    errors = [seen - said for _, said, seen in pairs]
+    mean = sum(seen for *_, seen in pairs) / len(pairs)
+    return {
+        "count": len(pairs), "error": sum(map(abs, errors)) / len(errors), "bias": sum(errors) / len(errors),
+        "guess": sum(abs(seen - mean) for *_, seen in pairs) / len(pairs),
+    }  # fmt: skip
+
+
+def _lineage(trials: Sequence[TrialRow]) -> list[tuple[int, TrialRow]]:
+    """(indent, trial), children under what they build on; trials that stand alone are left out."""
+    children: dict[int, list[TrialRow]] = {}
+    numbers = {t.number for t in trials}
+    roots = []
+    for t in trials:
+        if t.parent is not None and t.parent in numbers and t.parent < t.number:
+            children.setdefault(t.parent, []).append(t)
+        else:
+            roots.append(t)
+    out, stack = [], [(0, t) for t in reversed(roots) if t.number in children]
+    while stack:
+        depth, t = stack.pop()
+        out.append((min(depth, INDENTS), t))
+        stack += [(depth + 1, child) for child in reversed(children.get(t.number, []))]
+    return out
+
+
+def _failures(about: About) -> list[dict[str, Any]]:
+    """Failed and rejected trials, then failed jobs that belong to no trial, each with reason and log tail."""
+    tails: dict[int | None, list[dict[str, Any]]] = {}
+    for a in about.ledger.attempts(about.search):
+        if a["status"] not in ("ok", "running"):
+            end = json.loads(a["exit"]) if a["exit"] else {}
+            tails.setdefault(a["trial"], []).append({"job": a["id"], "status": a["status"], **end})
+    out = [
+        {"name": f"t{t.number} {t.label}", "status": str(t.status), "reason": t.reason, "jobs": tails.get(t.number, [])}
+        for t in about.trials.values()
+        if t.status in NOT_RUN
+    ]
+    return out + [
+        {"name": f"job {j['job']}", "status": j["status"], "reason": j.get("reason", ""), "jobs": [j]}
+        for j in tails.get(None, [])
+    ]
+
+
+def _plain(value: object) -> str:
+    return plain(str(value))
+
+
+def _day(seconds: float | None) -> str:
+    return "–" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _span(seconds: float) -> str:
+    """`12 s`, `4 min`, `3.2 h`."""
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,127 @@
+"""What every part of a running search needs in one place: the task made concrete, ledger, store, sandbox."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from aar import worlds
+from aar.data import Prepared, ResolvedModel, prepare, resolve_model, store_vocabulary, vocabulary
+from aar.executor import Executor
+from aar.ledger import Lease, Ledger
+from aar.runner.store import Store
+from aar.sandbox.protocol import Sandbox
+from aar.settings import Settings
+from aar.types import ModelSpec, TaskSpec, canonical_json
+from aar.vault import Vault
+
+DOCUMENT_SEED = 90_001
+WEAK, STRONG = "weak", "strong"
+
+
+@dataclass
+class Problem:
+    """A task with its data prepared and its models resolved. Nothing here depends on a search."""
+
+    task: TaskSpec
+    settings: Settings
+    prepared: Prepared
+    store: Store
+    vault: Vault
+    models: dict[str, ResolvedModel]
+
+    @classmethod
+    def of(cls, task: TaskSpec, settings: Settings) -> Problem:
+        """Prepare the data and find the models.
+
+        Raises:
+            AarError: the data or a model is not as the task says.
+        """
+        prepared = prepare(task, settings)
+        strong = task.models.strong
+        models = {STRONG: resolve_model(strong, strong, settings, "models.strong")}
+        if task.models.weak.labels is None:
+            models[WEAK] = resolve_model(task.models.weak, strong, settings, "models.weak")
+        store, vault = Store(settings.folder("store")), Vault(settings.folder("vault"))
+        return cls(task, settings, prepared, store, vault, models)
+
+    @property
+    def classes(self) -> int:
+        """How many classes."""
+        return len(self.prepared.classes)
+
+    @property
+    def provided(self) -> bool:
+        """The task brings its weak labels: there is no weak model to train."""
+        return WEAK not in self.models
+
+    def spec_of(self, role: str) -> ModelSpec:
+        """The task's own words about one of its models."""
+        return self.task.models.weak if role == WEAK else self.task.models.strong
+
+    def documents(self, role: str) -> str:
+        """Digest of a model's pre-training documents as JSON lines."""
+        world, plan = self.task.data.world, self.spec_of(role).pretrain
+        assert world is not None and plan is not None, "checked with the task: pretrain needs a world"
+        texts = worlds.get(world.name, dict(world.params) | plan.world).documents(plan.documents, DOCUMENT_SEED)
+        return self.store.put("".join(canonical_json({"text": t}) + "\n" for t in texts).encode())
+
+    @cached_property
+    def outcome_words(self) -> int:
+        """How many words close a document."""
+        world = self.task.data.world
+        return worlds.get(world.name, world.params).outcome_words() if world else 0
+
+    def vocabulary_file(self, role: str) -> tuple[str, str] | None:
+        """(path, digest) of `vocab.txt` for a model that reads words, else None."""
+        if role not in self._vocabularies:
+            tokens = vocabulary(self.task, self.spec_of(role), self.prepared)
+            if tokens is None:
+                self._vocabularies[role] = None
+            else:
+                path, digest = store_vocabulary(tokens, self.settings)
+                self._vocabularies[role] = (str(path), digest)
+        return self._vocabularies[role]
+
+    _vocabularies: dict[str, tuple[str, str] | None] = field(default_factory=dict)
+
+    @cached_property
+    def provided_labels(self) -> dict[str, str]:
+        """Provided weak labels as log-probabilities in the store: digest by split."""
+        out = {}
+        for split, path in self.prepared.provided.items():
+            probs = np.fromfile(path, "<f4")
+            out[split] = self.store.put(np.log(np.clip(probs, 1e-6, 1)).astype("<f4").tobytes())
+        return out
+
+
+@dataclass
+class Bench:
+    """One search at work on a problem: the only writer of its part of the ledger."""
+
+    problem: Problem
+    search: str
+    seed: int
+    ledger: Ledger
+    lease: Lease
+    sandbox: Sandbox
+    executor: Executor
+    locks: dict[str, threading.Lock] = field(default_factory=dict)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+    scoring: threading.RLock = field(default_factory=threading.RLock)
+
+    def seeds(self, phase: str, n: int, start: int = 0) -> list[int]:
+        """Seeds `start..start+n` of a phase. Each search seed has a block of 1,000: search 0-99, confirm 500-599.
+
+        Ensemble member j of seed s is s + 100 j, which stays inside the phase's half of the block.
+        """
+        base = 1000 * self.seed + (500 if phase == "confirm" else 0)
+        return [base + i for i in range(start, start + n)]
+
+    def lock(self, key: str) -> threading.Lock:
+        """The lock of one unit: two trials that need it wait for one computation."""
+        with self.guard:
+            return self.locks.setdefault(key, threading.Lock())

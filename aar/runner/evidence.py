@@ -1,0 +1,136 @@
+"""From stored predictions to scores: the one place that brings predictions and truth together.
+
+Arms are named `weak`, `ceiling`, `t<N>` during the search, and the same after `fresh:` at confirmation, where
+`fresh:naive` and `fresh:matched` are naive and the ceiling under the winner's student and schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aar import scoring
+from aar.ledger import UnitRow
+from aar.runner.bench import Bench
+from aar.scoring import Arm, Estimate, Pool
+from aar.types import PublicScore
+
+
+class Evidence:
+    """Arms of one search, read from the ledger and the store, cached in memory."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._labels: dict[str, NDArray[np.int32]] = {}
+        self._right: dict[tuple[str, str], NDArray[np.bool_]] = {}
+
+    def record(self, arm: str, split: str, units: Mapping[int, UnitRow]) -> None:
+        """Score finished units and write their exact accuracies. Opens no gate: nobody sees them."""
+        rows = []
+        for seed, unit in sorted(units.items()):
+            digest = unit.outputs[split]
+            rows.append((seed, float(self._correct(digest, split).mean()), digest))
+        self.bench.lease.record_scores(arm, split, rows)
+
+    def arm(self, name: str, split: str) -> Arm | None:
+        """An arm with all its recorded seeds, or None where there is none."""
+        rows = [r for r in self.bench.ledger.scores(self.bench.search, split) if r["arm"] == name]
+        if not rows:
+            return None
+        rows.sort(key=lambda r: r["seed"])
+        correct = np.stack([self._correct(r["array"], split) for r in rows])
+        return Arm(tuple(int(r["seed"]) for r in rows), correct)
+
+    def weak(self, split: str, prefix: str = "") -> tuple[Arm, bool]:
+        """The weak arm on a split and whether it answered the same examples (see provided labels)."""
+        problem = self.bench.problem
+        if not problem.provided:
+            arm = self.arm(prefix + "weak", split)
+            assert arm is not None, f"the weak baseline was not scored on {split}"
+            return arm, True
+        digests = problem.provided_labels
+        at = split if split in digests else "transfer"
+        return Arm((0,), self._correct(digests[at], at)[None]), at == split
+
+    def pooled(self, prefix: str = "") -> Pool:
+        """Seed variances pooled over the trials of this search on dev."""
+        by_arm = self.accuracies(prefix)
+        weak = by_arm.get(prefix + "weak", {})
+        students = [v for k, v in sorted(by_arm.items()) if k.startswith(prefix + "t")]
+        return scoring.pool(
+            [np.array([a for _, a in sorted(s.items())]) for s in students],
+            [np.array([weak.get(seed, 0.0) for seed in sorted(s)]) for s in students],
+        )
+
+    def accuracies(self, prefix: str = "") -> dict[str, dict[int, float]]:
+        """Exact dev accuracy by arm and seed, of arms with this prefix."""
+        out: dict[str, dict[int, float]] = {}
+        for row in self.bench.ledger.scores(self.bench.search, "dev"):
+            if row["arm"].startswith("fresh:") == bool(prefix):
+                out.setdefault(row["arm"], {})[row["seed"]] = row["accuracy"]
+        return out
+
+    def pooled_difference(self, best: str) -> tuple[float, float]:
+        """Variance of paired differences to the arm `best`, pooled over trials, and its degrees of freedom."""
+        by_arm = self.accuracies()
+        leader, total, df = by_arm[best], 0.0, 0
+        for name, own in by_arm.items():
+            seeds = [s for s in own if s in leader]
+            if name.startswith("t") and name != best and len(seeds) > 1:
+                total += float(np.var([own[s] - leader[s] for s in seeds], ddof=1)) * (len(seeds) - 1)
+                df += len(seeds) - 1
+        return (total / df, float(df)) if df else (1e-4, 1.0)
+
+    def estimate(self, name: str, split: str, prefix: str = "", ceiling: str = "ceiling") -> Estimate:
+        """Exact evidence of an arm against weak and ceiling arms of the same prefix."""
+        weak, paired = self.weak(split, prefix)
+        student, top = self.arm(prefix + name, split), self.arm(prefix + ceiling, split)
+        assert student is not None and top is not None, f"{name} or its ceiling was not scored on {split}"
+        pool = self.pooled(prefix) if split == "dev" else self.pooled("fresh:")
+        task = self.bench.problem.task
+        found = scoring.estimate(split, student, weak, top, pool, task.floor_gap, paired)
+        return found._replace(diagnostics=self._diagnostics(prefix + name, split, prefix, student.seeds, paired))
+
+    def view(self, name: str, split: str, prefix: str = "", ceiling: str = "ceiling") -> PublicScore:
+        """The gate: counted in the ledger, then rounded."""
+        found = self.estimate(name, split, prefix, ceiling)
+        return scoring.public_view(found, lambda: self.bench.lease.count_look(prefix + name, split))
+
+    def difference(self, first: str, second: str, split: str) -> tuple[float, float, float]:
+        """Rounded paired difference of two arms and its 95 % interval, through the same gate."""
+        a, b = self.arm(first, split), self.arm(second, split)
+        assert a is not None and b is not None
+        own = np.var(a.accuracy - b.at(a.seeds).accuracy, ddof=1)
+        found = scoring.difference(a, b, float(own), float(len(a.seeds) - 1))
+        self.bench.lease.count_look(f"{first}-{second}", split)
+        low, high = found.interval()
+        return tuple(scoring.coarse(v, found.se) for v in (found.mean, low, high))  # type: ignore[return-value]
+
+    def _diagnostics(
+        self, arm: str, split: str, prefix: str, seeds: tuple[int, ...], paired: bool
+    ) -> dict[str, tuple[float, float]]:
+        if not paired:
+            return {}
+        problem, classes = self.bench.problem, self.bench.problem.classes
+        scores = self.bench.ledger.scores(self.bench.search, split)
+        arrays = {(r["arm"], r["seed"]): r["array"] for r in scores}
+        student = [problem.store.array(arrays[arm, s], classes) for s in seeds]
+        if problem.provided:
+            weak = [problem.store.array(problem.provided_labels[split], classes)] * len(seeds)
+        else:
+            weak = [problem.store.array(arrays[prefix + "weak", s], classes) for s in seeds]
+        return scoring.diagnostics(student, weak, self._truth(split))
+
+    def _truth(self, split: str) -> NDArray[np.int32]:
+        if split not in self._labels:
+            self._labels[split] = self.bench.problem.vault.truth(self.bench.problem.prepared.digest, split)
+        return self._labels[split]
+
+    def _correct(self, digest: str, split: str) -> NDArray[np.bool_]:
+        key = (digest, split)
+        if key not in self._right:
+            logits = self.bench.problem.store.array(digest, self.bench.problem.classes)
+            self._right[key] = scoring.correct(logits, self._truth(split))
+        return self._right[key]

@@ -1,0 +1,181 @@
+"""Job specs out of a task: which inputs a job gets. Pure but for reading digests; rule 1 is kept here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import NamedTuple
+
+from aar.data import read_texts, weak_draw
+from aar.methods import fill
+from aar.methods.supervision import SUPERVISION
+from aar.runner.bench import STRONG, WEAK, Problem
+from aar.sandbox.image import source_digest
+from aar.types import JobKind, JobSpec, Output, Recipe, Unit
+
+MEMBER_STRIDE = 100
+BLOB_BYTES = 8 << 30
+
+
+class Inputs(NamedTuple):
+    """Where the content behind digests lies: `files` host paths by digest, `released` label bytes by digest."""
+
+    files: dict[str, str]
+    released: dict[str, bytes]
+
+
+class Planned(NamedTuple):
+    """A job spec, its units, and where their inputs are."""
+
+    spec: JobSpec
+    units: tuple[Unit, ...]
+    inputs: Inputs
+
+
+def outputs(spec: JobSpec, units: tuple[Unit, ...]) -> tuple[Output, ...]:
+    """What a launch of these units must write."""
+    out = []
+    for unit in units:
+        if spec.kind is JobKind.PRETRAIN:
+            out.append(Output(name=f"u{unit.seed}.weights", kind="blob", max_bytes=BLOB_BYTES))
+        if spec.kind is JobKind.WEAK:
+            out.append(Output(name=f"u{unit.seed}.prior", kind="array", shape=(spec.classes,)))
+        for split in spec.predict:
+            out.append(Output(name=f"u{unit.seed}.{split}", kind="array", shape=(spec.rows[split], spec.classes)))
+    return tuple(out)
+
+
+class Planner:
+    """Specs and units for one problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._texts: list[str] | None = None
+
+    def pretrain(self, role: str) -> Planned | None:
+        """The job that pre-trains a tiny model, or None where there is nothing to pre-train. Always seed 0."""
+        plan = self.problem.spec_of(role).pretrain
+        if plan is None or role not in self.problem.models:
+            return None
+        inputs = Inputs({}, {})
+        names = self._model_inputs(role, inputs) | {"documents.jsonl": self._stored(self.problem.documents(role), inputs)}
+        ref = self.problem.models[role].ref.model_copy(update={"weights": False})
+        spec = JobSpec(
+            kind=JobKind.PRETRAIN, classes=self.problem.classes, model=ref, pretrain=plan, inputs=names,
+            rows={"documents": plan.documents}, outcome_words=self.problem.outcome_words, source=source_digest(),
+        )  # fmt: skip
+        return Planned(spec, (Unit(seed=0),), inputs)
+
+    def weak(self, seeds: list[int], sealed: bool, weights: str | None) -> Planned:
+        """Weak models: each seed with its own draw of the weak pool; labels of that draw only."""
+        inputs = Inputs({}, {})
+        names = self._model_inputs(WEAK, inputs, weights)
+        spec = self._predicting(JobKind.WEAK, WEAK, names, ["transfer"], sealed, inputs)
+        spec = spec.model_copy(update={"training": self.problem.task.training.weak})
+        return Planned(spec, tuple(self._weak_unit(seed, inputs) for seed in seeds), inputs)
+
+    def ceiling(self, seeds: list[int], sealed: bool, weights: str | None, recipe: Recipe | None = None) -> Planned:
+        """Ceilings: the strong model on transfer truth, with a recipe's student and schedule where given."""
+        base = self.problem.task.training.strong
+        recipe = recipe or Recipe()
+        matched = fill(Recipe(student=recipe.student, schedule=recipe.schedule), base)
+        inputs = Inputs({}, {})
+        names = self._model_inputs(STRONG, inputs, weights)
+        names["transfer.jsonl"] = self._text("transfer", inputs)
+        labels = self.problem.vault.release(self.problem.prepared.digest, JobKind.CEILING, "transfer")
+        names["transfer.labels"] = _released(labels.astype("<i4").tobytes(), inputs)
+        spec = self._predicting(JobKind.CEILING, STRONG, names, [], sealed, inputs)
+        spec = spec.model_copy(update={"training": base, "recipe": matched})
+        return Planned(spec, tuple(Unit(seed=s) for s in seeds), inputs)
+
+    def transfer(
+        self, seeds: list[int], recipe: Recipe, sealed: bool, weights: str | None, weak: dict[int, dict[str, str]]
+    ) -> Planned:
+        """A recipe's students. `weak[seed]` holds digests `transfer` and `prior` of each weak seed it needs."""
+        filled = fill(recipe, self.problem.task.training.strong)
+        count = members(filled)
+        inputs = Inputs({}, {})
+        names = self._model_inputs(STRONG, inputs, weights)
+        names["transfer.jsonl"] = self._text("transfer", inputs)
+        units = []
+        for seed in seeds:
+            own: dict[str, str] = {}
+            for j in range(count):
+                source = weak[seed + MEMBER_STRIDE * j]
+                own[f"weak{j}"] = self._stored(source["transfer"], inputs)
+                if j == 0 and "prior" in source:
+                    own["prior"] = self._stored(source["prior"], inputs)
+            units.append(Unit(seed=seed, inputs=own))
+        spec = self._predicting(JobKind.TRANSFER, STRONG, names, [], sealed, inputs)
+        spec = spec.model_copy(
+            update={"training": self.problem.task.training.strong, "recipe": filled, "members": count}
+        )
+        return Planned(spec, tuple(units), inputs)
+
+    def _predicting(
+        self, kind: JobKind, role: str, names: dict[str, str], more: list[str], sealed: bool, inputs: Inputs
+    ) -> JobSpec:
+        splits = [*more, "dev", *(["test"] if sealed else [])]
+        for split in splits:
+            names[f"{split}.jsonl"] = self._text(split, inputs)
+        counts = self.problem.prepared.counts
+        return JobSpec(
+            kind=kind, classes=self.problem.classes, model=self.problem.models[role].ref, inputs=names,
+            rows={s: counts[s] for s in splits}, predict=tuple(splits), source=source_digest(),
+        )  # fmt: skip
+
+    def _model_inputs(self, role: str, inputs: Inputs, weights: str | None = None) -> dict[str, str]:
+        model, names = self.problem.models[role], {}
+        if model.folder is not None and model.ref.digest:
+            names["model"] = model.ref.digest
+            inputs.files[model.ref.digest] = str(model.folder)
+        if model.tokenizer_folder is not None and model.ref.digest:
+            names["tokenizer"] = model.ref.digest
+            inputs.files[model.ref.digest] = str(model.tokenizer_folder)
+        vocab = self.problem.vocabulary_file(role)
+        if vocab is not None:
+            names["vocab.txt"] = vocab[1]
+            inputs.files[vocab[1]] = vocab[0]
+        if weights is not None:
+            names["weights"] = self._stored(weights, inputs)
+        return names
+
+    def _text(self, split: str, inputs: Inputs) -> str:
+        digest = self.problem.prepared.texts[split]
+        inputs.files[digest] = str(self.problem.prepared.text_file(split))
+        return digest
+
+    def _stored(self, digest: str, inputs: Inputs) -> str:
+        inputs.files[digest] = str(self.problem.store.path(digest))
+        return digest
+
+    def _weak_unit(self, seed: int, inputs: Inputs) -> Unit:
+        if self._texts is None:
+            self._texts = read_texts(self.problem.prepared, "weak_pool")
+        labels = self.problem.vault.release(self.problem.prepared.digest, JobKind.WEAK, "weak_pool")
+        train, val = weak_draw(self.problem.prepared, seed)
+        own = {}
+        for name, rows in (("train", train), ("val", val)):
+            if len(rows):
+                text = "".join(json.dumps({"text": self._texts[i]}) + "\n" for i in rows)
+                own[f"{name}.jsonl"] = self._stored(self.problem.store.put(text.encode()), inputs)
+                own[f"{name}.labels"] = _released(labels[rows].astype("<i4").tobytes(), inputs)
+        return Unit(seed=seed, inputs=own)
+
+
+def members(recipe: Recipe) -> int:
+    """Weak models behind one student seed of a filled recipe."""
+    return SUPERVISION[recipe.supervision.name].members(recipe.supervision.params)
+
+
+def weak_seeds(recipe: Recipe, seeds: list[int]) -> list[int]:
+    """Every weak seed that these student seeds need."""
+    return sorted({s + MEMBER_STRIDE * j for s in seeds for j in range(members(recipe))})
+
+
+def _released(data: bytes, inputs: Inputs) -> str:
+    digest = hashlib.sha256(data).hexdigest()
+    inputs.released[digest] = data
+    return digest
+
+

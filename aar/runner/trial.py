@@ -1,0 +1,180 @@
+"""One trial: screen seeds, race, full seeds, score, record. Idempotent: what the ledger holds is not done again."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aar import scoring
+from aar.executor import Stopped
+from aar.ledger import LeaseLost, TrialRow, UnitRow
+from aar.runner.bench import STRONG, WEAK, Bench
+from aar.runner.evidence import Evidence
+from aar.runner.plan import Planner, weak_seeds
+from aar.runner.units import JobFailed, ensure
+from aar.types import AarError, Recipe, TrialStatus, canonical_json
+
+OVER = (TrialStatus.COMPLETE, TrialStatus.PRUNED, TrialStatus.FAILED, TrialStatus.REJECTED, TrialStatus.DUPLICATE)
+
+
+class Runner:
+    """Runs baselines and trials of one search on its bench."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.planner = Planner(bench.problem)
+        self.evidence = Evidence(bench)
+
+    # ------------------------------------------------------------ baselines
+
+    def baselines(self) -> None:
+        """Weak models and ceilings on the search's seeds, scored on dev; cached for every later search.
+
+        Raises:
+            AarError: the ceiling is not above the weak model, so no PGR can be measured.
+            JobFailed: a baseline cannot be trained.
+        """
+        task = self.bench.problem.task
+        seeds = self.bench.seeds("search", max(task.seeds.baseline, task.seeds.full))
+        self.bench.executor.each([lambda r=role: self.weights(r) for role in (WEAK, STRONG)])  # type: ignore[misc]
+        halves = [seeds[i :: self.bench.executor.slots] for i in range(self.bench.executor.slots)]
+        works: list[Any] = []
+        for part in filter(None, halves):
+            if not self.bench.problem.provided:
+                works.append(lambda part=part: self._score("weak", "dev", self.weak(part)))
+            works.append(lambda part=part: self._score("ceiling", "dev", self.ceiling(part)))
+        self.bench.executor.each(works)
+        # Naive's students too, while all slots are free: trial 0 then finds them in the cache.
+        self.bench.executor.each([lambda part=part: self.students(Recipe(), part, trial=0) for part in halves if part])  # type: ignore[misc]
+        weak, _ = self.evidence.weak("dev")
+        ceiling = self.evidence.arm("ceiling", "dev")
+        assert ceiling is not None
+        gap = float(ceiling.accuracy.mean() - weak.accuracy.mean())
+        if gap <= 0:
+            raise AarError(
+                f"task {task.name}: the ceiling is not above the weak model (gap about {gap:.2f} on dev): "
+                "there is nothing to recover; use a weaker weak model, a stronger strong one, or more transfer rows"
+            )
+
+    def weights(self, role: str) -> str | None:
+        """Digest of a model's pre-trained weights, trained once; None where the task asks for none."""
+        planned = self.planner.pretrain(role)
+        return None if planned is None else ensure(self.bench, planned)[0].outputs["weights"]
+
+    def weak(self, seeds: list[int], sealed: bool = False, trial: int | None = None) -> dict[int, UnitRow]:
+        """Weak models of these seeds."""
+        return ensure(self.bench, self.planner.weak(seeds, sealed, self.weights(WEAK)), trial)
+
+    def ceiling(self, seeds: list[int], sealed: bool = False, recipe: Recipe | None = None) -> dict[int, UnitRow]:
+        """Ceilings of these seeds, under a recipe's student and schedule where given."""
+        return ensure(self.bench, self.planner.ceiling(seeds, sealed, self.weights(STRONG), recipe))
+
+    def students(
+        self, recipe: Recipe, seeds: list[int], sealed: bool = False, trial: int | None = None
+    ) -> dict[int, UnitRow]:
+        """Students of a recipe on these seeds, and whatever weak models they need first."""
+        if self.bench.problem.provided:
+            labels = {"transfer": self.bench.problem.provided_labels["transfer"]}
+            weak = {seed: labels for seed in seeds}
+        else:
+            rows = self.weak(weak_seeds(recipe, seeds), sealed, trial)
+            weak = {seed: row.outputs for seed, row in rows.items()}
+        planned = self.planner.transfer(seeds, recipe, sealed, self.weights(STRONG), weak)
+        return ensure(self.bench, planned, trial)
+
+    # ------------------------------------------------------------ trials
+
+    def run(self, number: int) -> None:
+        """Run trial `number` to its end and record it. A failed job ends the trial, not the search."""
+        bench = self.bench
+        trial = bench.ledger.trial(bench.search, number)
+        if trial.status in OVER and trial.status is not TrialStatus.DUPLICATE:
+            return
+        began = time.monotonic()
+        try:
+            if trial.status is TrialStatus.DUPLICATE:
+                self._more_seeds(trial)
+                return
+            self._stages(trial)
+        except JobFailed as error:
+            bench.lease.set_trial(
+                number, mirror=True, status=TrialStatus.FAILED, reason=str(error), finished=time.time(),
+                seconds=trial.seconds + time.monotonic() - began,
+            )  # fmt: skip
+        except (Stopped, LeaseLost):
+            raise
+        except AarError as error:
+            self._over(number, status=TrialStatus.REJECTED, reason=str(error))
+
+    def _stages(self, trial: TrialRow) -> None:
+        bench, seeds = self.bench, self.bench.problem.task.seeds
+        began = time.monotonic()
+        bench.lease.set_trial(trial.number, status=TrialStatus.RUNNING)
+        naive = trial.number == 0
+        full = bench.seeds("search", max(seeds.full, seeds.baseline) if naive else seeds.full)
+        stages = [full] if naive or seeds.screen >= len(full) else [full[: seeds.screen], full]
+        status, reason = TrialStatus.COMPLETE, None
+        done: list[int] = []
+        for stage in stages:
+            self._score(f"t{trial.number}", "dev", self.students(trial.recipe, stage, trial=trial.number))
+            done = stage
+            if stage is not full and (loser := self._loses(trial)) is not None:
+                status, reason = TrialStatus.PRUNED, loser
+                break
+        view = self.evidence.view(f"t{trial.number}", "dev")
+        if reason is not None:
+            reason = f"pruned after {len(done)} seeds: {reason}"
+        bench.lease.set_trial(
+            trial.number, mirror=True, status=status, reason=reason, view=canonical_json(view), n_seeds=len(done),
+            seconds=trial.seconds + time.monotonic() - began, finished=time.time(),
+        )  # fmt: skip
+
+    def _loses(self, trial: TrialRow) -> str | None:
+        """Racing: why this trial cannot plausibly be the best, or None. Uses exact values, lets none out."""
+        complete = [
+            t for t in self.bench.ledger.trials(self.bench.search)
+            if t.status is TrialStatus.COMPLETE and t.number != trial.number
+        ]  # fmt: skip
+        if not complete:
+            return None
+        arms = {t.number: self.evidence.accuracies()[f"t{t.number}"] for t in complete}
+        best = max(arms, key=lambda n: (sum(arms[n].values()) / len(arms[n]), -n))
+        leader, own = self.evidence.arm(f"t{best}", "dev"), self.evidence.arm(f"t{trial.number}", "dev")
+        assert leader is not None and own is not None
+        if scoring.losing(own, leader, *self.evidence.pooled_difference(f"t{best}")):
+            return f"under {scoring.PRUNE_BELOW:.0%} likely to beat t{best} on common seeds"
+        return None
+
+    def _more_seeds(self, trial: TrialRow) -> None:
+        """A duplicate becomes further seeds of the trial it repeats."""
+        bench = self.bench
+        assert trial.parent is not None
+        original = bench.ledger.trial(bench.search, trial.parent)
+        if original.view is None:
+            self._over(trial.number, reason=f"same recipe as t{original.number}")
+            return
+        # Which seeds this duplicate adds depends on its place in the ledger alone: a resume adds the same.
+        earlier = [
+            t for t in bench.ledger.trials(bench.search)
+            if t.status is TrialStatus.DUPLICATE and t.parent == original.number and t.number < trial.number
+        ]  # fmt: skip
+        step = bench.problem.task.seeds.screen
+        full = max(bench.problem.task.seeds.full, bench.problem.task.seeds.baseline)
+        start = full + step * len(earlier)
+        if start + step > 100:
+            self._over(trial.number, reason=f"same recipe as t{original.number}, which has all its seeds")
+            return
+        seeds = bench.seeds("search", step, start)
+        if not bench.problem.provided:
+            self._score("weak", "dev", self.weak(seeds, trial=trial.number))
+        self._score(f"t{original.number}", "dev", self.students(trial.recipe, seeds, trial=trial.number))
+        view = self.evidence.view(f"t{original.number}", "dev")
+        bench.lease.set_trial(original.number, mirror=True, view=canonical_json(view), n_seeds=view.n_seeds)
+        names = ", ".join(str(s) for s in seeds)
+        self._over(trial.number, reason=f"same recipe as t{original.number}: gave it seeds {names}")
+
+    def _over(self, number: int, **fields: Any) -> None:
+        self.bench.lease.set_trial(number, mirror=True, finished=time.time(), **fields)
+
+    def _score(self, arm: str, split: str, units: dict[int, UnitRow]) -> None:
+        self.evidence.record(arm, split, units)

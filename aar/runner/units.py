@@ -1,0 +1,211 @@
+"""Units: computed once, shared by every trial, search and task that needs the same thing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aar.executor import Stopped
+from aar.ledger import LeaseLost, UnitRow
+from aar.runner.bench import Bench
+from aar.runner.plan import Planned, outputs
+from aar.sandbox.outputs import BadOutput, copy_blob, read_array, read_jsonl, tail
+from aar.sandbox.protocol import LOG_TAIL_BYTES, PROGRESS_BYTES, SandboxError
+from aar.types import (
+    AarError,
+    Exit,
+    JobFile,
+    JobKind,
+    JobSpec,
+    JobStatus,
+    Launch,
+    Output,
+    Unit,
+    canonical_json,
+    digest_of,
+)
+
+INFRA_TRIES = 3
+CURVE_POINTS = 50
+
+
+class JobFailed(Exception):
+    """A job ended badly; `reason` says how, in a sentence."""
+
+    def __init__(self, kind: JobKind, result: Exit) -> None:
+        super().__init__(f"{kind} job {result.status}: {result.reason or f'exit code {result.code}'}")
+        self.result = result
+
+
+def ensure(bench: Bench, planned: Planned, trial: int | None = None) -> dict[int, UnitRow]:
+    """The finished units by seed, from the cache or from one launch for all that are missing.
+
+    Raises:
+        JobFailed: the job crashed, timed out, ran out of memory or wrote bad outputs; it was recorded.
+        Stopped: the search was told to stop.
+    """
+    spec = planned.spec
+    keys = {unit.key(spec): unit for unit in planned.units}
+    with contextlib.ExitStack() as stack:
+        for key in sorted(keys):
+            stack.enter_context(bench.lock(key))
+        found = {key: row for key in keys if (row := _cached(bench, key)) is not None}
+        missing = [unit for key, unit in keys.items() if key not in found]
+        if missing:
+            found |= _compute(bench, planned, tuple(missing), trial)
+    return {keys[key].seed: row for key, row in found.items()}
+
+
+def _cached(bench: Bench, key: str) -> UnitRow | None:
+    row = bench.ledger.unit(key)
+    gone = row is not None and not all(bench.problem.store.has(d) for d in row.outputs.values())
+    return None if gone else row
+
+
+def _compute(bench: Bench, planned: Planned, units: tuple[Unit, ...], trial: int | None) -> dict[str, UnitRow]:
+    spec = planned.spec
+    _check_taint(bench, spec, units)
+    keys = [unit.key(spec) for unit in units]
+    for _ in range(INFRA_TRIES):
+        launch = _launch(bench, planned, units, keys)
+        bench.lease.start_attempt(launch.attempt, spec.kind, keys, trial)
+        try:
+            result = bench.sandbox.run(launch, bench.executor.cancel)
+        except SandboxError as error:
+            result = Exit(status=JobStatus.INFRA, reason=str(error))
+        if result.status is JobStatus.KILLED and bench.executor.cancel.is_set():
+            cost = _cost(spec, launch, result, trial)
+            bench.lease.finish_attempt(launch.attempt, "stopped", canonical_json(result), [], cost, False)
+            shutil.rmtree(launch.folder, ignore_errors=True)
+            raise Stopped
+        rows: list[dict[str, Any]] = []
+        if result.status is JobStatus.OK:
+            try:
+                rows = _collect(bench, spec, units, launch, result)
+            except BadOutput as error:
+                result = result.model_copy(update={"status": JobStatus.FAILED, "reason": str(error)})
+        if not result.log_tail:
+            result = result.model_copy(update={"log_tail": tail(launch.folder, LOG_TAIL_BYTES)})
+        try:
+            bench.lease.finish_attempt(
+                launch.attempt, result.status, canonical_json(result), rows, _cost(spec, launch, result, trial),
+                tainted=spec.kind is JobKind.CEILING,
+            )  # fmt: skip
+        except LeaseLost:
+            bench.lease.stale_attempt(launch.attempt)
+            raise
+        shutil.rmtree(launch.folder, ignore_errors=True)
+        if result.status is JobStatus.OK:
+            done = {key: bench.ledger.unit(key) for key in keys}
+            return {key: row for key, row in done.items() if row is not None}
+        if result.status is not JobStatus.INFRA:
+            break
+    raise JobFailed(spec.kind, result)
+
+
+def _check_taint(bench: Bench, spec: JobSpec, units: Sequence[Unit]) -> None:
+    """Rule 1: nothing that was derived from labels a trial must not see goes into a trial."""
+    if spec.kind is not JobKind.TRANSFER:
+        return
+    for name, digest in [*spec.inputs.items(), *(item for u in units for item in u.inputs.items())]:
+        if name.endswith(".labels") or bench.ledger.tainted(digest):
+            raise AarError(f"refused: {name} ({digest[:12]}) carries ground truth and was about to enter a trial")
+
+
+def _launch(bench: Bench, planned: Planned, units: tuple[Unit, ...], keys: list[str]) -> Launch:
+    spec, task, settings = planned.spec, bench.problem.task, bench.problem.settings
+    finished = [
+        a for a in bench.ledger.attempts(bench.search) if a["status"] != "running" and json.loads(a["keys"]) == keys
+    ]
+    attempt = f"{spec.kind}-{digest_of([bench.search, keys])[:12]}-{len(finished)}"
+    folder = settings.folder("jobs") / attempt
+    released = folder / "released"
+    released.mkdir(parents=True, exist_ok=True)
+    mounts: dict[str, str] = {}
+    wanted = dict(spec.inputs) | {f"u{u.seed}/{name}": d for u in units for name, d in u.inputs.items()}
+    for name, digest in wanted.items():
+        if digest in planned.inputs.released:
+            # Labels lie in the job's own folder and go with it: the shared store holds none.
+            mounts[name] = str(_once(released / digest, planned.inputs.released[digest]))
+        else:
+            mounts[name] = planned.inputs.files[digest]
+    seconds = task.limits.minutes * 60
+    gpus = task.limits.gpus
+    job = JobFile(spec=spec, units=units, threads=settings.n_threads, device=settings.device, seconds=seconds)
+    _once(folder / "job.json", canonical_json(job).encode())
+    number, unit = int(task.limits.memory[:-1]), task.limits.memory[-1]
+    return Launch(
+        attempt=attempt, search=bench.search, folder=str(folder), mounts=mounts, outputs=outputs(spec, units),
+        seconds=seconds, memory_bytes=number << (30 if unit == "g" else 20), cpus=settings.n_threads, gpus=gpus,
+    )  # fmt: skip
+
+
+def _once(path: Path, data: bytes) -> Path:
+    """Write a file unless it is there: a living orphan of a killed loop may be reading it."""
+    if not path.exists():
+        new = path.with_name(path.name + ".new")
+        new.write_bytes(data)
+        new.chmod(0o644)
+        new.replace(path)
+    return path
+
+
+def _collect(
+    bench: Bench, spec: JobSpec, units: Sequence[Unit], launch: Launch, result: Exit
+) -> list[dict[str, Any]]:
+    store = bench.problem.store
+    by_name: dict[str, Output] = {o.name: o for o in launch.outputs}
+    progress = read_jsonl(launch.folder, "progress.jsonl", PROGRESS_BYTES)
+    rows = []
+    for unit in units:
+        digests = {}
+        for name, output in by_name.items():
+            prefix, _, short = name.partition(".")
+            if prefix != f"u{unit.seed}":
+                continue
+            if output.kind == "blob":
+                with store.incoming() as file:
+                    digests[short] = copy_blob(launch.folder, output, file)
+                    store.adopt(file, digests[short])
+            else:
+                digests[short] = store.put(read_array(launch.folder, output).astype("<f4").tobytes())
+        rows.append({
+            "key": unit.key(spec), "kind": spec.kind, "seed": unit.seed, "outputs": canonical_json(digests),
+            "seconds": result.seconds / len(units), "curve": canonical_json(curve(progress, unit.seed)),
+        })  # fmt: skip
+    return rows
+
+
+def curve(progress: Sequence[dict[str, Any]], seed: int) -> list[dict[str, float]]:
+    """At most CURVE_POINTS of a seed's progress: step, loss, examples_s. What is not a finite number is left out."""
+    points = []
+    for line in progress:
+        if line.get("seed") == seed and all(_number(line.get(k)) for k in ("step", "loss", "examples_s")):
+            points.append({k: float(line[k]) for k in ("step", "loss", "examples_s")})
+    every = max(1, -(-len(points) // CURVE_POINTS))
+    return points[::-1][::every][::-1]
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
+
+
+def _cost(spec: JobSpec, launch: Launch, result: Exit, trial: int | None) -> dict[str, Any]:
+    seconds = result.seconds
+    return {"trial": trial, "kind": spec.kind, "seconds": seconds, "gpu_seconds": seconds * launch.gpus}
+
+
+def orphans(bench: Bench) -> list[str]:
+    """Job folders of this search that a crash left behind and nothing will collect: removed; their names."""
+    live = {a["id"] for a in bench.ledger.attempts(bench.search, "running")}
+    known = {a["id"] for a in bench.ledger.attempts(bench.search)}
+    removed = []
+    for folder in sorted(Path(bench.problem.settings.folder("jobs")).iterdir()):
+        if folder.name in known - live and not bench.sandbox.alive(folder.name, str(folder)):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder.name)
+    return removed

@@ -1,0 +1,1 @@
+"""Where jobs run: one protocol, two backends (docker, process), one contract test that both pass."""

@@ -1,0 +1,195 @@
+"""Optuna over the conditional recipe space, rebuilt from the ledger for every proposal.
+
+The sampler's randomness depends on (search seed, trial index) only, so a killed and resumed search proposes what an
+undisturbed one would. Objective: public accuracy, shrunk towards the common mean by its own noise. The only room
+that imports optuna.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from aar.ledger import TrialRow
+from aar.methods import PARTS, Choice, Int, Space, fill, illegal, spaces
+from aar.scoring import shrink
+from aar.types import SLOTS, Part, Recipe, TaskSpec, TrialStatus, Value
+
+if TYPE_CHECKING:
+    import optuna
+
+MEMORY = 300
+"""Most trials the sampler is told: the best hundred and the latest; TPE looks at 25 good ones against the rest."""
+BEST = 100
+IMPORTANCE_FROM = 20
+RIDGE = 1.0
+
+
+def propose(
+    task: TaskSpec, trials: Sequence[TrialRow], seed: int, index: int, how: Literal["optuna", "random"] = "optuna"
+) -> Recipe:
+    """A recipe for trial `index`, filled and legal: a pure function of its arguments."""
+    import optuna
+
+    digest = hashlib.sha256(f"{seed}/{index}".encode()).digest()
+    state = int.from_bytes(digest[:4], "big")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler: Any = (
+            optuna.samplers.TPESampler(seed=state, n_startup_trials=5, constant_liar=True)
+            if how == "optuna"
+            else optuna.samplers.RandomSampler(seed=state)
+        )
+    study = _study(task, trials, sampler) if how == "optuna" else _study(task, [], sampler)
+    while True:
+        trial = study.ask()
+        recipe = _ask(trial, task)
+        if illegal(recipe, provided=task.models.weak.labels is not None) is None:
+            return fill(recipe, task.training.strong)
+        study.tell(trial, state=optuna.trial.TrialState.FAIL)
+
+
+def objective(trials: Sequence[TrialRow]) -> dict[int, float]:
+    """Shrunk public accuracy of every trial that has one, by number."""
+    scored = [t for t in trials if t.view is not None and t.status in (TrialStatus.COMPLETE, TrialStatus.PRUNED)]
+    values = shrink([t.view.accuracy for t in scored if t.view], [t.view.accuracy_se for t in scored if t.view])
+    return {t.number: float(v) for t, v in zip(scored, values, strict=True)}
+
+
+def predict(trials: Sequence[TrialRow], recipe: Recipe) -> float | None:
+    """Accuracy a recipe should reach: ridge regression on which parts and how much of each parameter; None unscored."""
+    values = {t.number: t.view.accuracy for t in trials if t.view is not None}
+    scored = [t for t in _remembered(trials, values) if t.view is not None]
+    if not scored:
+        return None
+    rows = [_features(t.recipe) for t in scored]
+    names = sorted({name for row in rows for name in row})
+    x = np.array([[row.get(name, 0.0) for name in names] for row in rows])
+    y = np.array([t.view.accuracy for t in scored if t.view])
+    spread = x.std(0) + 1e-9
+    z = (x - x.mean(0)) / spread
+    beta = np.linalg.solve(z.T @ z + RIDGE * np.eye(len(names)), z.T @ (y - y.mean()))
+    given = _features(recipe)
+    own = np.array([given.get(name, 0.0) for name in names])
+    return float(np.clip(y.mean() + ((own - x.mean(0)) / spread) @ beta, 0, 1))
+
+
+def importances(task: TaskSpec, trials: Sequence[TrialRow]) -> dict[str, float]:
+    """Share of the objective's variance each choice explains (PED-ANOVA); empty under 20 scored trials."""
+    import optuna
+
+    if len(objective(trials)) < IMPORTANCE_FROM:
+        return {}
+    study = _study(task, trials, optuna.samplers.RandomSampler(seed=0))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = optuna.importance.get_param_importances(study)
+    return {name: float(value) for name, value in found.items()}
+
+
+def space(task: TaskSpec) -> dict[str, dict[str, dict[str, Space]]]:
+    """Slot -> part -> parameter -> space, for this task: what the search may propose."""
+    provided = task.models.weak.labels is not None
+    out: dict[str, dict[str, dict[str, Space]]] = {}
+    for slot in SLOTS:
+        parts = [p for p in PARTS[slot] if illegal(Recipe(**{slot: Part(name=p)}), provided=provided) is None]
+        out[slot] = {name: spaces(slot, name, task.training.strong) for name in parts}
+    return out
+
+
+def _study(task: TaskSpec, trials: Sequence[TrialRow], sampler: Any) -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
+    values = objective(trials)
+    distributions = _distributions(task)
+    states = optuna.trial.TrialState
+    for trial in _remembered(trials, values):
+        params = {k: v for k, v in _params(trial.recipe).items() if k in distributions}
+        running = trial.number not in values
+        try:
+            frozen = optuna.trial.create_trial(
+                params=params,
+                distributions={k: distributions[k] for k in params},
+                value=None if running else values[trial.number],
+                state=states.RUNNING if running else states.COMPLETE,
+            )
+        except ValueError:  # a person's value outside the searched range teaches the sampler nothing
+            continue
+        study.add_trial(frozen)
+    return study
+
+
+def _remembered(trials: Sequence[TrialRow], values: dict[int, float]) -> list[TrialRow]:
+    under_way = (TrialStatus.PROPOSED, TrialStatus.RUNNING)
+    told = [t for t in trials if t.number in values or t.status in under_way]
+    if len(told) <= MEMORY:
+        return told
+    best = set(sorted(values, key=lambda n: -values[n])[:BEST])
+    latest = {t.number for t in told[-(MEMORY - BEST) :]}
+    return [t for t in told if t.number in best or t.number in latest]
+
+
+def _distributions(task: TaskSpec) -> dict[str, Any]:
+    import optuna.distributions as d
+
+    out: dict[str, Any] = {}
+    for slot, parts in space(task).items():
+        if len(parts) > 1:
+            out[slot] = d.CategoricalDistribution(list(parts))
+        for name, params in parts.items():
+            for key, s in params.items():
+                where = f"{slot}.{name}.{key}"
+                if isinstance(s, Choice):
+                    out[where] = d.CategoricalDistribution(list(s.options))
+                elif isinstance(s, Int):
+                    out[where] = d.IntDistribution(s.low, s.high, log=s.log)
+                else:
+                    out[where] = d.FloatDistribution(s.low, s.high, log=s.log)
+    return out
+
+
+def _ask(trial: Any, task: TaskSpec) -> Recipe:
+    def draw(name: str, s: Space) -> Value:
+        value: Value
+        if isinstance(s, Choice):
+            value = trial.suggest_categorical(name, list(s.options))
+        elif isinstance(s, Int):
+            value = trial.suggest_int(name, s.low, s.high, log=s.log)
+        else:
+            value = trial.suggest_float(name, s.low, s.high, log=s.log)
+        return value
+
+    chosen: dict[str, Part] = {}
+    for slot, parts in space(task).items():
+        part = trial.suggest_categorical(slot, list(parts)) if len(parts) > 1 else next(iter(parts))
+        params = {key: draw(f"{slot}.{part}.{key}", s) for key, s in parts[part].items()}
+        chosen[slot] = Part(name=part, params=params)
+    return Recipe(**chosen)
+
+
+def _params(recipe: Recipe) -> dict[str, Value]:
+    out: dict[str, Value] = {}
+    for slot in SLOTS:
+        part: Part = getattr(recipe, slot)
+        out[slot] = part.name
+        out |= {f"{slot}.{part.name}.{key}": value for key, value in part.params.items()}
+    return out
+
+
+def _features(recipe: Recipe) -> dict[str, float]:
+    """One-hot parts, numeric parameters on their own scale (rates in log), choices one-hot."""
+    out: dict[str, float] = {}
+    for name, value in _params(recipe).items():
+        if isinstance(value, str):
+            out[f"{name}={value}"] = 1.0
+        elif name.endswith(".lr"):
+            out[name] = float(np.log(float(value)))
+        else:
+            out[name] = float(value)
+    return out

@@ -1,0 +1,67 @@
+"""One Settings model: where things live and how much may run at once.
+
+Every field may come from the environment as `AAR_<FIELD>` (for example `AAR_TRACKING_URI`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aar import __version__
+
+
+class Settings(BaseSettings):
+    """Workspace layout and executor settings."""
+
+    model_config = SettingsConfigDict(env_prefix="AAR_", extra="ignore", frozen=True)
+
+    workspace: Path = Path(".aar")
+    database_url: str | None = None
+    tracking_uri: str | None = None
+    sandbox: Literal["auto", "docker", "process"] = "auto"
+    image: str = f"aar-sandbox:{__version__}"
+    slots: int = Field(default=0, ge=0, description="trials at once; 0: one per two cores, at least 1, at most 8")
+    threads: int = Field(default=0, ge=0, description="CPU threads a job uses; 0: cores / slots")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+    @property
+    def root(self) -> Path:
+        """The workspace as an absolute path."""
+        return self.workspace.expanduser().absolute()
+
+    @property
+    def ledger_url(self) -> str:
+        """SQLAlchemy URL of the ledger."""
+        return self.database_url or f"sqlite:///{self.root / 'ledger.db'}"
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow tracking URI: a sqlite file in the workspace unless a server is set."""
+        return self.tracking_uri or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def n_slots(self) -> int:
+        """Trials that run at once."""
+        return self.slots or min(8, max(1, (os.cpu_count() or 1) // 2))
+
+    @property
+    def n_threads(self) -> int:
+        """CPU threads of one job."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.n_slots)
+
+    def folder(self, name: str) -> Path:
+        """A folder of the workspace, made on first use."""
+        path = self.root / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def data_dir() -> Path:
+    """Where `tasks/`, `sandbox/` and `mlflow/` lie: inside an installed wheel, or the checkout's top."""
+    packaged = Path(__file__).parent / "_data"
+    return packaged if packaged.is_dir() else Path(__file__).parent.parent

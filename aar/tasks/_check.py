@@ -1,0 +1,174 @@
+"""What a well-formed task may still get wrong: choices that contradict each other or cannot run."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import string
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aar.types import AarError, DataSpec, FileList, Files, ModelSpec, TaskSpec
+
+FILE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+Problem = tuple[str, str]
+
+
+def check_spec(spec: TaskSpec, where: str = "") -> TaskSpec:
+    """The task with every tokenizer named, or one AarError with a line for each combination that cannot run."""
+    found = [f"{where or 'task ' + spec.name}: {field}: {why}" for field, why in problems(spec)]
+    if found:
+        raise AarError("\n".join(found))
+    return with_tokenizers(spec)
+
+
+def problems(spec: TaskSpec) -> Iterator[Problem]:
+    """Each (dotted field, what is wrong and what to do)."""
+    if spec.kind != "classification":
+        yield "kind", f"{spec.kind}: this version runs classification only"
+    yield from _data(spec.data)
+    world = spec.data.world is not None
+    if world and spec.splits.group_by:
+        yield "splits.group_by", "a world has no columns to group by; remove it"
+    if spec.data.files and spec.data.files.weak_val and not spec.splits.weak_val:
+        yield "data.files.weak_val", "has a file, but splits.weak_val is 0; give its rows or remove the file"
+    strong = spec.models.strong
+    yield from _model("models.strong", strong, world, strong)
+    yield from _model("models.weak", spec.models.weak, world, strong)
+    for i, model in enumerate(spec.models.chain):
+        yield from _model(f"models.chain.{i}", model, world, strong)
+    yield from _labels(spec)
+    if spec.seeds.screen > spec.seeds.full:
+        yield "seeds.screen", f"{spec.seeds.screen}: must be <= seeds.full ({spec.seeds.full})"
+
+
+def with_tokenizers(spec: TaskSpec) -> TaskSpec:
+    """The same task with each model's tokenizer named: `world` or `words` for a tiny model, else its `own`."""
+    small = "world" if spec.data.world else "words"
+
+    def named(model: ModelSpec) -> ModelSpec:
+        if model.tokenizer or model.labels:
+            return model
+        return model.model_copy(update={"tokenizer": small if model.tiny else "own"})
+
+    models = spec.models
+    update = {"weak": named(models.weak), "strong": named(models.strong), "chain": tuple(map(named, models.chain))}
+    return spec.model_copy(update={"models": models.model_copy(update=update)})
+
+
+def template_fields(template: str) -> tuple[str, ...]:
+    """Column names in a text template such as `"Q: {question} A: {answer}"`; `{{` is a literal brace."""
+    fields: list[str] = []
+    try:
+        for _, field, form, conversion in string.Formatter().parse(template):
+            if field is None:
+                continue
+            if form or conversion or not re.fullmatch(r"[^.\[\]{}]+", field):
+                raise ValueError("a placeholder is a column's name in braces and nothing more")
+            fields.append(field)
+    except ValueError as error:
+        raise AarError(f"{template!r}: {error}") from None
+    if not fields:
+        raise AarError(f"{template!r}: names no column; write for example '{{text}}'")
+    return tuple(dict.fromkeys(fields))
+
+
+def nearest(name: str, valid: Sequence[str]) -> str:
+    """`did you mean 'dev'? (valid: dev, test)`: the end of a message about a wrong name."""
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    return (f"did you mean {near[0]!r}? " if near else "") + f"(valid: {', '.join(valid) or 'none'})"
+
+
+def _data(data: DataSpec) -> Iterator[Problem]:
+    given = [arm for arm in ("world", "files", "hub") if getattr(data, arm) is not None]
+    if len(given) != 1:
+        yield "data", f"give exactly one of world, files, hub; given: {', '.join(given) or 'none'}"
+        return
+    if data.world:
+        from aar import worlds  # numpy: not for `aar --help`
+
+        try:
+            worlds.get(data.world.name, data.world.params)
+        except AarError as error:
+            yield "data.world", str(error)
+        for field, default in (("text", "{text}"), ("label", "label"), ("classes", None)):
+            if getattr(data, field) != default:
+                yield f"data.{field}", "a world makes its own text, labels and classes; remove it"
+    try:
+        template_fields(data.text)
+    except AarError as error:
+        yield "data.text", str(error)
+    if data.classes is not None and len(set(data.classes)) != len(data.classes):
+        yield "data.classes", f"{list(data.classes)}: a name is given twice"
+    if data.classes is not None and len(data.classes) < 2:
+        yield "data.classes", f"{list(data.classes)}: give at least two"
+    if data.files:
+        yield from _files(data.files)
+
+
+def _files(files: Files) -> Iterator[Problem]:
+    parts: dict[str, FileList | None] = {
+        "train": files.train,
+        "weak_train": files.weak_train,
+        "weak_val": files.weak_val,
+        "transfer": files.transfer,
+        "dev": files.dev,
+        "test": files.test,
+    }
+    given = [name for name, value in parts.items() if value is not None]
+    if files.all is not None and given:
+        yield "data.files", f"`all` is split here and stands alone; remove it or {', '.join(given)}"
+    elif files.all is None and not given:
+        yield "data.files", "names no file; give `all`, or `train` and `test`, or one file per split"
+    elif files.all is None:
+        needed = ("test",) if files.train is not None else ("weak_train", "transfer", "dev", "test")
+        for name in needed:
+            if parts[name] is None:
+                yield f"data.files.{name}", "missing; give `all`, or `train` and `test`, or one file per split"
+    for name, value in {"all": files.all, **parts}.items():
+        for path in [value] if isinstance(value, str) else value or ():
+            if Path(path).suffix not in FILE_SUFFIXES:
+                yield f"data.files.{name}", f"{path}: unknown kind of file (valid: {', '.join(FILE_SUFFIXES)})"
+        if value is not None and not value:
+            yield f"data.files.{name}", "an empty list; name at least one file"
+    if files.columns is not None and len(set(files.columns)) != len(files.columns):
+        yield "data.files.columns", f"{list(files.columns)}: a name is given twice"
+
+
+def _model(field: str, model: ModelSpec, world: bool, strong: ModelSpec) -> Iterator[Problem]:
+    arms = ("tiny", "path", "hub", "labels") if field == "models.weak" else ("tiny", "path", "hub")
+    given = [arm for arm in ("tiny", "path", "hub", "labels") if getattr(model, arm) is not None]
+    if len(given) != 1 or given[0] not in arms:
+        yield field, f"give exactly one of {', '.join(arms)}; given: {', '.join(given) or 'none'}"
+        return
+    if model.tiny and model.tiny.width % model.tiny.heads:
+        yield f"{field}.tiny.heads", f"{model.tiny.heads}: must divide width ({model.tiny.width})"
+    if model.pretrain and not (model.tiny and world):
+        yield f"{field}.pretrain", "needs `tiny` and a `data.world` to write documents; remove it"
+    if model.revision and not model.hub:
+        yield f"{field}.revision", "belongs to `hub`; remove it"
+    choices = ["own"] if not model.tiny else ["world", "words"] if world else ["words"]
+    if model.tiny and field != "models.strong" and not strong.tiny:
+        choices.append("strong")
+    if model.pretrain and world:
+        choices = ["world"]
+    if model.tokenizer and (model.labels or model.tokenizer not in choices):
+        why = "labels need no tokenizer; remove it" if model.labels else f"here it can be {' or '.join(choices)}"
+        yield f"{field}.tokenizer", f"{model.tokenizer}: {why}"
+
+
+def _labels(spec: TaskSpec) -> Iterator[Problem]:
+    labels = spec.models.weak.labels
+    if labels is None:
+        return
+    field = "models.weak.labels"
+    if not labels.column and not labels.file:
+        yield field, "give a `column` of the data, or a `file`"
+    if "transfer" not in labels.covers:
+        yield f"{field}.covers", f"{list(labels.covers)}: must hold transfer, where the student learns"
+    if labels.file and Path(labels.file).suffix not in FILE_SUFFIXES:
+        yield f"{field}.file", f"{labels.file}: unknown kind of file (valid: {', '.join(FILE_SUFFIXES)})"
+    if labels.column and not labels.file and spec.data.world:
+        yield f"{field}.column", f"{labels.column}: a world has no columns; give a `file`"
+    if labels.column and not labels.file and labels.column == spec.data.label:
+        yield f"{field}.column", f"{labels.column}: is the truth (data.label); name the weak labels' column"

@@ -1,0 +1,15 @@
+"""Ledger -> MLflow, through the outbox. The only room that imports mlflow, and only inside functions.
+
+Tracking never blocks research: a dead server costs the loop nothing, and what was not sent is sent later. Only public
+values leave: what the gate let out, never the exact scores.
+"""
+
+from aar.tracking._about import About, best_selected
+from aar.tracking._mirror import Mirror, TrackingError
+from aar.tracking._store import ensure_store, reachable, serve_command
+from aar.tracking._text import interval, number, plain
+
+__all__ = [
+    "About", "Mirror", "TrackingError", "best_selected", "ensure_store", "interval", "number", "plain", "reachable",
+    "serve_command",
+]

@@ -1,0 +1,137 @@
+"""The notes of runs: pages of a lab book, in markdown. Foreign text in them is inert."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aar.ledger import TrialRow
+from aar.tracking._about import About, best_selected
+from aar.tracking._text import interval, number, plain
+
+BREAK = "  \n"
+"""A line break inside a paragraph: MLflow folds a note after its first few lines."""
+NOTE_LENGTH, LOG_LINES, FINDINGS, CITED = 7_900, 12, 3, 8
+
+
+def trial_note(about: About, trial: TrialRow) -> str:
+    """The trial as a page of a lab book, in markdown."""
+    parent = about.trials.get(trial.parent) if trial.parent is not None else None
+    lines = [f"**Why** {_prose(trial.rationale)}"]
+    if trial.predicted_pgr is not None:
+        said = f"PGR {number(trial.predicted_pgr)}"
+        more = f" (accuracy {number(trial.predicted_accuracy, 3)})" if trial.predicted_accuracy is not None else ""
+        lines.append(f"**Predicted** {said}{more}")
+    lines.append(f"**Came out** {_outcome(trial)}")
+    views = about.confirmed.get(trial.number)
+    if views:
+        fresh = f"PGR {pgr(views['fresh'])} on fresh seeds (selected: {pgr(views['selected'])})"
+        lines.append(f"**Confirmed** {fresh}")
+    if views and "sealed" in views:
+        mean, low, high = views["gain_over_matched_naive"]
+        gain = f"{number(mean, 3)} {interval(low, high, 3)} accuracy over naive with the same student and schedule"
+        lines.append(f"**Sealed split** PGR {pgr(views['sealed'])}; gain {gain}")
+    learnt = sorted((f for f in about.findings if trial.number in f.trials), key=lambda f: len(f.trials))
+    lines += [f"**Learnt** {_prose(f.text)} ({_cited(f.trials)})" for f in learnt[:FINDINGS]]
+    if parent is not None:
+        value = f", PGR {pgr(parent.view.model_dump())}" if parent.view else ""
+        lines.append(f"**Parent** t{parent.number} `{_code(parent.label)}`{value}")
+    author = trial.author + (f", preset {trial.preset}" if trial.preset else "")
+    lines.append(f"**Recipe** `{_code(trial.label)}` ({author})")
+    tail = _last_log(about, trial)
+    log = "\n\n**Log, last lines**\n\n" + "\n".join("    " + line for line in tail) if tail else ""
+    return plain(BREAK.join(lines) + log, NOTE_LENGTH)
+
+
+def search_note(about: About) -> str:
+    """The search on one page, in markdown."""
+    row, trials = about.row, list(about.trials.values())
+    spec = json.loads(row["spec"])
+    counts: dict[str, int] = {}
+    for t in trials:
+        counts[str(t.status)] = counts.get(str(t.status), 0) + 1
+    lines = [f"**Task** {row['task']}: {_prose(spec.get('summary') or '')}"]
+    shown = ", ".join(f"{n} {s}" for s, n in sorted(counts.items()))
+    lines.append(f"**Status** {row['status']}; {len(trials)} trials ({shown})" + _because(row["reason"]))
+    lines.append(f"**Result** {_result(about)}")
+    base = json.loads(row["baselines"]) if row["baselines"] else {}
+    if base:
+        shown = ", ".join(f"{k} {number(base.get(k), 3)}" for k in ("weak", "naive", "ceiling"))
+        lines.append(f"**Baselines** {shown}")
+    best = best_selected(trials)
+    if best is not None and best.view is not None:
+        seen = f"t{best.number} `{_code(best.label)}` PGR {pgr(best.view.model_dump())}"
+        lines.append(f"**Best selected** {seen} (a maximum over noisy trials: optimistic)")
+    table = ["| trial | selected | fresh seeds | sealed split |", "|---|---|---|---|"]
+    for n, v in about.confirmed.items():
+        cells = [f"t{n} {_cell(about.trials[n].label)}", pgr(v["selected"]), pgr(v["fresh"])]
+        table.append(f"| {' | '.join(cells)} | {pgr(v['sealed']) if 'sealed' in v else '–'} |")
+    lines += [f"**Learnt** {_prose(f.text)} ({_cited(f.trials)})" for f in about.findings]
+    confirmed = "\n\n**Confirmed** (PGR with 95 % interval)\n\n" + "\n".join(table) if about.confirmed else ""
+    return plain(BREAK.join(lines) + confirmed, NOTE_LENGTH)
+
+
+def _because(text: str | None) -> str:
+    return f". {_prose(text)}" if text else ""
+
+
+def _result(about: About) -> str:
+    """The one sentence to read."""
+    for n, v in about.confirmed.items():
+        if "sealed" in v:
+            mean, low, high = v["gain_over_matched_naive"]
+            gain = f"{number(mean, 3)} {interval(low, high, 3)} accuracy over matched naive"
+            return f"t{n} `{_code(about.trials[n].label)}`: PGR {pgr(v['sealed'])} on the sealed split, {gain}"
+    return "nothing was confirmed on fresh seeds, so every PGR here is optimistic"
+
+
+def reason(trial: TrialRow) -> str:
+    """Why a trial ended as it did, or why it has no PGR."""
+    return trial.reason or (trial.view.reason if trial.view and trial.view.reason else "")
+
+
+def pgr(view: Mapping[str, Any]) -> str:
+    """`.71 [.66, .76]`, or `none (why)`."""
+    if view["pgr"] is None:
+        return f"none ({view['reason']})"
+    return f"{number(view['pgr'])} {interval(view['ci_low'], view['ci_high'])}".strip()
+
+
+def _outcome(trial: TrialRow) -> str:
+    said = str(trial.status)
+    if trial.view is not None:
+        view = trial.view
+        said += f" after {trial.n_seeds} seeds: PGR {pgr(view.model_dump())}"
+        said += f", accuracy {number(view.accuracy, 3)} ± {number(view.accuracy_se, 3)} on {view.split}"
+        if view.pgr is not None and trial.predicted_pgr is not None:
+            said += f"; off by {view.pgr - trial.predicted_pgr:+.2f} from the prediction"
+    return said + _because(trial.reason)
+
+
+def _last_log(about: About, trial: TrialRow) -> list[str]:
+    for a in reversed(about.ledger.attempts(about.search, trial=trial.number)):
+        if a["status"] not in ("ok", "running") and a["exit"]:
+            return plain(json.loads(a["exit"]).get("log_tail", "")).rstrip().split("\n")[-LOG_LINES:]
+    return []
+
+
+def _cited(trials: Sequence[int]) -> str:
+    names = ", ".join(f"t{n}" for n in trials[:CITED])
+    return names + (f" and {len(trials) - CITED} more" if len(trials) > CITED else "")
+
+
+def _prose(text: str) -> str:
+    """Foreign text on one line in which no character means anything to markdown."""
+    escaped = re.sub(r"([\\`*_\[\]#|!])", r"\\\1", " ".join(plain(text).split()))
+    return escaped.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _code(text: str) -> str:
+    """Foreign text for between backticks."""
+    return " ".join(plain(text).replace("`", "'").split())
+
+
+def _cell(text: str) -> str:
+    return _code(text).replace("|", "/")

@@ -1,0 +1,29 @@
+"""Numbers and foreign text as people read them: in run notes and in the report."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters, and those that change the direction or the visibility of what follows.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+def plain(text: str, limit: int | None = None) -> str:
+    """Text that a job or a person wrote, safe to store and to lay out: no control characters, at most `limit` long."""
+    clean = _UNSEEN.sub("�", text.replace("\r\n", "\n")).encode("utf-8", "replace").decode()
+    return clean if limit is None or len(clean) <= limit else clean[: limit - 1] + "…"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """`.71`, `-.04`, `1.02`; a dash where there is none."""
+    if value is None:
+        return "–"
+    text = f"{value:.{digits}f}"
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """`[.66, .76]`, or nothing where there is none."""
+    return "" if low is None or high is None else f"[{number(low, digits)}, {number(high, digits)}]"

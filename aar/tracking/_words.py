@@ -1,0 +1,186 @@
+"""What a run in MLflow says of a trial or a search: params, metrics, tags, note, files. No MLflow in here.
+
+Only public values are read (`PublicScore`, and baselines made of them): the table of exact scores never is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from aar.ledger import TrialRow, UnitRow
+from aar.tracking._about import About, best_selected
+from aar.tracking._notes import reason, search_note, trial_note
+from aar.tracking._text import plain
+from aar.types import SLOTS, Part, PublicScore
+
+NAME_LENGTH, TAG_LENGTH, PARAM_LENGTH = 200, 7_900, 500
+STATUSES = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "rejected": "KILLED",
+            "duplicate": "KILLED"}  # fmt: skip
+
+
+class Point(NamedTuple):
+    """One value of a metric at a step."""
+
+    key: str
+    value: float
+    step: int
+
+
+@dataclass(frozen=True)
+class Words:
+    """All that one run says. Times are unix seconds; `files` are texts by name, `attachments` files on disk."""
+
+    name: str
+    status: str
+    started: float
+    finished: float | None
+    tags: dict[str, str]
+    params: dict[str, str]
+    points: list[Point]
+    files: dict[str, str] = field(default_factory=dict)
+    attachments: list[Path] = field(default_factory=list)
+
+
+def trial_words(about: About, number: int) -> Words:
+    """The run of one trial."""
+    trial = about.trials[number]
+    units, jobs, logs = _jobs(about, trial)
+    tags = {
+        "kind": "trial", "task": about.row["task"], "author": trial.author, "status": str(trial.status),
+        "recipe": plain(trial.label, PARAM_LENGTH), "recipe_hash": trial.hash, "preset": trial.preset or "",
+        "parent": "" if trial.parent is None else f"t{trial.parent}", "n_seeds": str(trial.n_seeds),
+        "reason": plain(reason(trial), TAG_LENGTH), "confirmed": _confirmed(about.confirmed.get(trial.number)),
+        "mlflow.note.content": trial_note(about, trial),
+    }  # fmt: skip
+    files = {
+        "recipe.yaml": yaml.safe_dump(trial.recipe.model_dump(mode="json"), sort_keys=False),
+        "jobs.json": json.dumps(jobs, indent=2),
+    }
+    if units:
+        files["curves.json"] = json.dumps({str(u.seed): u.curve for u in units})
+    if logs:
+        files["log_tail.txt"] = "\n".join(logs)
+    return Words(
+        name=plain(f"t{trial.number} {trial.label}", NAME_LENGTH),
+        status=STATUSES.get(str(trial.status), "RUNNING"),
+        started=trial.created, finished=trial.finished, tags={k: v for k, v in tags.items() if v},
+        params=_params(trial),
+        points=list(_trial_points(about, trial, units)), files=files,
+    )  # fmt: skip
+
+
+def search_words(about: About, reports: Path) -> Words:
+    """The run of a whole search. `reports` holds `<search>.html` and the plots in `<search>/`, where written."""
+    row, plan = about.row, json.loads(about.row["plan"])
+    params = {k: str(v) for k, v in plan.items() if isinstance(v, str | int | float) and v != ""}
+    done = sum(1 for t in about.trials.values() if t.finished is not None)
+    tags = {
+        "kind": "search", "task": row["task"], "author": str(plan.get("researcher", "")), "status": row["status"],
+        "reason": plain(row["reason"] or "–", TAG_LENGTH), "data_digest": row["data_digest"],
+        "mlflow.note.content": search_note(about),
+    }  # fmt: skip
+    found = [reports / f"{about.search}.html", *sorted((reports / about.search).glob("*.svg"))]
+    return Words(
+        name=about.search, status=STATUSES.get(row["status"], "RUNNING"), started=row["created"],
+        finished=row["finished"], tags=tags, params=params,
+        points=[Point(k, v, done) for k, v in _search_values(about).items() if v is not None and math.isfinite(v)],
+        attachments=[path for path in found if path.is_file()],
+    )  # fmt: skip
+
+
+def _trial_points(about: About, trial: TrialRow, units: list[UnitRow]) -> Iterator[Point]:
+    values: dict[str, float | None] = {"n_seeds": float(trial.n_seeds), "seconds": trial.seconds}
+    values |= {"predicted_pgr": trial.predicted_pgr, "predicted_accuracy": trial.predicted_accuracy}
+    if trial.view is not None:
+        view = trial.view
+        values |= {"accuracy": view.accuracy, "accuracy_se": view.accuracy_se} | _pgr_values("pgr", view)
+        values |= view.diagnostics
+        if view.pgr is not None and trial.predicted_pgr is not None:
+            values["prediction_error"] = round(view.pgr - trial.predicted_pgr, 4)
+    for name, view in _public(about.confirmed.get(trial.number, {})).items():
+        values |= _pgr_values(f"{name}_pgr", view) | {f"{name}_accuracy": view.accuracy}
+    gain = about.confirmed.get(trial.number, {}).get("gain_over_matched_naive")
+    values |= dict(zip(("gain", "gain_ci_low", "gain_ci_high"), gain or (), strict=False))
+    for key, value in values.items():
+        if value is not None and math.isfinite(value):
+            yield Point(key, value, trial.n_seeds)
+    by_step: dict[int, list[float]] = {}
+    for unit in units:
+        for p in unit.curve:
+            by_step.setdefault(int(p["step"]), []).append(p["loss"])
+    for step, losses in sorted(by_step.items()):
+        mean = sum(losses) / len(losses)
+        if math.isfinite(mean):
+            yield Point("train_loss", mean, step)
+
+
+def _search_values(about: About) -> dict[str, float | None]:
+    trials, spent = list(about.trials.values()), about.ledger.spent(about.search)
+    base = json.loads(about.row["baselines"]) if about.row["baselines"] else {}
+    values: dict[str, float | None] = {f"{k}_accuracy": base.get(k) for k in ("weak", "naive", "ceiling")}
+    values["trials"] = float(len(trials))
+    for status in ("complete", "pruned", "failed"):
+        values[status] = float(sum(1 for t in trials if t.status == status))
+    best = best_selected(trials)
+    if best is not None and best.view is not None:
+        values |= _pgr_values("best_pgr", best.view) | {"best_accuracy": best.view.accuracy}
+    winner = next((v for v in about.confirmed.values() if "sealed" in v), None)
+    if winner is not None:
+        for name, view in _public(winner).items():
+            values |= _pgr_values(f"{name}_pgr", view) | {f"{name}_accuracy": view.accuracy}
+        values |= dict(zip(("gain", "gain_ci_low", "gain_ci_high"), winner["gain_over_matched_naive"], strict=True))
+    values |= {"job_seconds": spent["job_seconds"], "gpu_hours": spent["gpu_seconds"] / 3600, "looks": spent["looks"]}
+    return values | {"openings": float(about.ledger.openings(about.row["data_digest"]))}
+
+
+def _confirmed(views: Mapping[str, Any] | None) -> str:
+    """How far a trial got after the search: nowhere, onto fresh seeds, or onto the sealed split as the winner."""
+    return "" if views is None else "winner" if "sealed" in views else "fresh"
+
+
+def _public(views: Mapping[str, Any]) -> dict[str, PublicScore]:
+    return {
+        name: PublicScore.model_validate(views[key])
+        for name, key in (("confirmed", "fresh"), ("sealed", "sealed"))
+        if key in views
+    }
+
+
+def _pgr_values(name: str, view: PublicScore) -> dict[str, float | None]:
+    return {name: view.pgr, f"{name}_ci_low": view.ci_low, f"{name}_ci_high": view.ci_high}
+
+
+def _params(trial: TrialRow) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for slot in SLOTS:
+        part: Part = getattr(trial.recipe, slot)
+        out[slot] = part.name
+        out |= {f"{slot}.{key}": plain(str(value), PARAM_LENGTH) for key, value in part.params.items()}
+    return out
+
+
+def _jobs(about: About, trial: TrialRow) -> tuple[list[UnitRow], list[dict[str, Any]], list[str]]:
+    """Students' units of the search phase, all jobs with digests, and the log tails of those that went wrong."""
+    students, jobs, logs = [], [], []
+    for a in about.ledger.attempts(about.search, trial=trial.number):
+        end = json.loads(a["exit"]) if a["exit"] else {}
+        units = [u for key in json.loads(a["keys"]) if (u := about.ledger.unit(key)) is not None]
+        done = [{"key": u.key, "seed": u.seed, "outputs": u.outputs} for u in units]
+        jobs.append({
+            "attempt": a["id"], "kind": a["kind"], "status": a["status"], "reason": plain(end.get("reason", "")),
+            "seconds": end.get("seconds"), "peak_memory": end.get("peak_memory"), "keys": json.loads(a["keys"]),
+            "units": done,
+        })  # fmt: skip
+        if a["status"] not in ("ok", "running"):
+            logs.append(f"== {a['id']}: {a['status']} {plain(end.get('reason', ''))}\n{plain(end.get('log_tail', ''))}")
+        # What confirmation trains later is no part of the trial's own curve.
+        if a["kind"] == "transfer" and (trial.finished is None or a["started"] <= trial.finished):
+            students += units
+    return students, jobs, logs

@@ -1,0 +1,189 @@
+"""One job: read `job.json`, do what its kind says for every seed, write the declared outputs.
+
+The layout of names is shared with the host through `aar.types`: unit files lie under `in/u<seed>/`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+
+from aar.methods.losses import LOSSES
+from aar.methods.student import SCHEDULES, STUDENTS
+from aar.methods.supervision import SUPERVISION
+from aar.methods.targets import TARGETS
+from aar.train.loop import Progress, Supervised, fit, predict
+from aar.train.models import Classifier, build, config_device, with_adapters, without_adapters
+from aar.train.pretrain import pretrain
+from aar.train.tokens import Tokenizer, Tokens, read_texts
+from aar.types import JobFile, JobKind, Recipe, Training, Unit
+
+
+class Job:
+    """State shared by the seeds of one launch: tokenised splits, the model's initial weights."""
+
+    def __init__(self, folder: Path, progress: TextIO) -> None:
+        self.folder = folder
+        self.inputs = folder / "in"
+        self.file = JobFile.model_validate_json((folder / "job.json").read_text(encoding="utf-8"))
+        self.spec = self.file.spec
+        self.progress = Progress(progress, self.spec.kind)
+        self.device = config_device(self.file.device)
+        torch.set_num_threads(self.file.threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.tokenizer = Tokenizer(self.spec.model, self.inputs)
+        self._splits: dict[str, Tokens] = {}
+        self._model: Classifier | None = None
+        self._initial: dict[str, torch.Tensor] = {}
+
+    def run(self) -> None:
+        """All seeds, one after the other."""
+        for unit in self.file.units:
+            if self.spec.kind is JobKind.PRETRAIN:
+                self._pretrain(unit)
+            elif self.spec.kind is JobKind.WEAK:
+                self._weak(unit)
+            else:
+                self._strong(unit)
+
+    def tokens(self, name: str) -> Tokens:
+        """A split of `in/`, tokenised once for all seeds."""
+        if name not in self._splits:
+            self._splits[name] = self.tokenizer(read_texts(self.inputs / f"{name}.jsonl"))
+        return self._splits[name]
+
+    def unit_file(self, unit: Unit, name: str) -> Path:
+        """One seed's own input."""
+        return self.inputs / f"u{unit.seed}" / name
+
+    def _pretrain(self, unit: Unit) -> None:
+        documents = self.tokens("documents")
+        backbone = pretrain(self.spec, documents, self.tokenizer.size, unit.seed, self.progress, self.device)
+        blob = save({name: t.detach().cpu().contiguous() for name, t in backbone.state_dict().items()})
+        self._write(f"u{unit.seed}.weights", blob)
+
+    def _weak(self, unit: Unit) -> None:
+        training = self._training()
+        texts = self.tokenizer(read_texts(self.unit_file(unit, "train.jsonl")))
+        labels = read_labels(self.unit_file(unit, "train.labels"), len(texts))
+        model = self._fresh(unit.seed, training)
+        naive = Recipe()
+        self._fit(model, texts, self._one_hot(labels), naive, training, unit.seed, None)
+        held = self.unit_file(unit, "val.labels")
+        shares = np.fromfile(held, np.int32) if held.exists() else labels
+        # Laplace: a class the held-out slice happens to lack still has a share.
+        counts = np.bincount(shares, minlength=self.spec.classes) + 1
+        prior = (counts / counts.sum()).astype(np.float32)
+        self._write(f"u{unit.seed}.prior", prior.tobytes())
+        self._predict(model, unit)
+
+    def _strong(self, unit: Unit) -> None:
+        recipe = self.spec.recipe or Recipe()
+        student = STUDENTS[recipe.student.name]
+        schedule = SCHEDULES[recipe.schedule.name].training(recipe.schedule.params, self._training())
+        training = student.training(recipe.student.params, schedule)
+        transfer = self.tokens("transfer")
+        prior = None
+        if self.spec.kind is JobKind.CEILING:
+            y = self._one_hot(read_labels(self.inputs / "transfer.labels", len(transfer)))
+            recipe = Recipe(student=recipe.student, schedule=recipe.schedule)
+        else:
+            shape = (len(transfer), self.spec.classes)
+            answers = [read_array(self.unit_file(unit, f"weak{j}"), shape) for j in range(self.spec.members)]
+            probs = [torch.from_numpy(a).softmax(-1).numpy() for a in answers]
+            y = SUPERVISION[recipe.supervision.name].combine(probs, recipe.supervision.params)
+            if self.unit_file(unit, "prior").exists():
+                prior = torch.from_numpy(read_array(self.unit_file(unit, "prior"), (self.spec.classes,)))
+        model = self._fresh(unit.seed, training)
+        self._fit(model, transfer, y, recipe, training, unit.seed, prior)
+        self._predict(model, unit)
+        if training.lora is not None:
+            without_adapters(model)
+
+    def _fit(
+        self,
+        model: Classifier,
+        tokens: Tokens,
+        y: NDArray[np.float32],
+        recipe: Recipe,
+        training: Training,
+        seed: int,
+        prior: torch.Tensor | None,
+    ) -> None:
+        made = TARGETS[recipe.targets.name].make(y, recipe.targets.params)
+        loss = LOSSES[recipe.loss.name].build(recipe.loss.params, prior)
+        data = Supervised(y, made.target, made.weight, made.keep, self.device)
+        frozen = STUDENTS[recipe.student.name].frozen
+        fit(model, tokens, data, loss, training, seed, self.progress, frozen)
+
+    def _fresh(self, seed: int, training: Training) -> Classifier:
+        """The model as it was before any training: pre-trained weights, or new ones drawn by `seed`."""
+        pretrained = self.spec.model.tiny is None or self.spec.model.weights
+        if self._model is not None and pretrained:
+            if self._initial:
+                self._model.load_state_dict(self._initial)
+            self._model.reset_head()
+        else:
+            torch.manual_seed(seed)
+            half = training.lora is not None and self.device.type == "cuda"
+            dtype = torch.bfloat16 if half else torch.float32
+            self._model = build(self.spec.model, self.inputs, self.tokenizer.size, self.spec.classes, dtype)
+            self._model = self._model.to(self.device).eval()
+            if pretrained and training.lora is None and len(self.file.units) > 1:
+                self._initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
+        if training.lora is not None:
+            torch.manual_seed(seed)
+            with_adapters(self._model, training.lora)
+            self._model.to(self.device).eval()
+        return self._model
+
+    def _training(self) -> Training:
+        if self.spec.training is None:
+            raise ValueError(f"a {self.spec.kind} job needs training")
+        return self.spec.training
+
+    def _one_hot(self, labels: NDArray[np.int32]) -> NDArray[np.float32]:
+        hot: NDArray[np.float32] = np.eye(self.spec.classes, dtype=np.float32)[labels]
+        return hot
+
+    def _predict(self, model: Classifier, unit: Unit) -> None:
+        for split in self.spec.predict:
+            self._write(f"u{unit.seed}.{split}", predict(model, self.tokens(split)).tobytes())
+
+    def _write(self, name: str, data: bytes) -> None:
+        # The host made the file; opening it for update keeps it the same file.
+        with (self.folder / "out" / name).open("r+b") as out:
+            out.write(data)
+            out.truncate()
+
+
+def read_labels(path: Path, n: int) -> NDArray[np.int32]:
+    """(n,) int32 labels.
+
+    Raises:
+        ValueError: the file holds another number of them.
+    """
+    labels = np.fromfile(path, np.int32)
+    if len(labels) != n:
+        raise ValueError(f"{path.name}: {len(labels)} labels for {n} rows")
+    return labels
+
+
+def read_array(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A raw float32 array of exactly `shape`."""
+    return np.fromfile(path, np.float32).reshape(shape)
+
+
+def main(folder: Path) -> None:
+    """Run the job in `folder`."""
+    began = time.perf_counter()
+    with (folder / "out" / "progress.jsonl").open("a", encoding="utf-8") as progress:
+        Job(folder, progress).run()
+        progress.write(json.dumps({"what": "done", "seconds": round(time.perf_counter() - began, 3)}) + "\n")

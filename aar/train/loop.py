@@ -1,0 +1,174 @@
+"""Fine-tuning and prediction. Deterministic for a seed on a device; dropout is off (the model stays in eval mode)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aar.train.models import Classifier
+from aar.train.tokens import Tokens, epoch_batches, prediction_batches
+from aar.types import Training
+
+if TYPE_CHECKING:
+    from aar.methods.losses import LossFn
+
+PROGRESS_LINES = 200
+
+
+class Progress:
+    """JSON lines: seed, step, steps, loss (mean since the last line), examples/s. At most PROGRESS_LINES a seed."""
+
+    def __init__(self, out: TextIO, what: str) -> None:
+        self.out, self.what = out, what
+        self.began = time.perf_counter()
+
+    def start(self, seed: int, steps: int) -> None:
+        """A new run begins."""
+        self.seed, self.steps = seed, steps
+        self.every = max(1, steps // PROGRESS_LINES)
+        self.losses: list[Tensor] = []
+        self.examples = 0
+        self.since = time.perf_counter()
+
+    def step(self, step: int, loss: Tensor, examples: int) -> None:
+        """One optimiser step was done; `step` counts from 1."""
+        self.losses.append(loss.detach())
+        self.examples += examples
+        if step % self.every and step != self.steps:
+            return
+        now = time.perf_counter()
+        line = {
+            "what": self.what,
+            "seed": self.seed,
+            "step": step,
+            "steps": self.steps,
+            "loss": round(float(torch.stack(self.losses).mean()), 5),
+            "examples_s": round(self.examples / max(now - self.since, 1e-9), 1),
+            "seconds": round(now - self.began, 3),
+        }
+        self.out.write(json.dumps(line) + "\n")
+        self.out.flush()
+        self.losses, self.examples, self.since = [], 0, now
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed torch and return the generator that orders batches."""
+    torch.manual_seed(seed)
+    return np.random.default_rng([seed, 7])
+
+
+def autocast(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """bf16 on CUDA, nothing elsewhere."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def optimiser(params: Iterator[torch.nn.Parameter], training: Training) -> torch.optim.AdamW:
+    """AdamW, fused where the build has it."""
+    chosen = [p for p in params if p.requires_grad]
+    return torch.optim.AdamW(chosen, lr=training.lr, weight_decay=training.weight_decay, fused=True)
+
+
+def rate(training: Training, step: int, steps: int) -> float:
+    """Learning-rate factor for the step about to be taken (from 0): linear warm-up, then the decay."""
+    warm = int(training.warmup * steps)
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    done = (step - warm) / max(1, steps - warm)
+    if training.decay == "linear":
+        return 1 - done
+    if training.decay == "cosine":
+        return 0.5 * (1 + math.cos(math.pi * done))
+    return 1.0
+
+
+class Supervised:
+    """Training rows on the device: y (n, C), target (n, C), weight (n,), and which rows to train on."""
+
+    def __init__(
+        self,
+        y: NDArray[np.float32],
+        target: NDArray[np.float32],
+        weight: NDArray[np.float32],
+        keep: NDArray[np.bool_],
+        device: torch.device,
+    ) -> None:
+        self.y, self.target = torch.from_numpy(y).to(device), torch.from_numpy(target).to(device)
+        self.weight = torch.from_numpy(weight).to(device)
+        self.rows = np.flatnonzero(keep)
+        if not len(self.rows):
+            raise ValueError("the targets part kept no row: nothing to train on")
+
+
+def fit(
+    model: Classifier,
+    tokens: Tokens,
+    data: Supervised,
+    loss_fn: LossFn,
+    training: Training,
+    seed: int,
+    progress: Progress,
+    frozen: bool = False,
+) -> None:
+    """Train `model` in place on `data.rows` of `tokens`. `frozen`: only the head, on features computed once.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite.
+    """
+    device = data.y.device
+    rng = seed_everything(seed)
+    features = all_features(model, tokens) if frozen else None
+    opt = optimiser(model.head.parameters() if frozen else model.parameters(), training)
+    lengths = tokens.lengths[data.rows]
+    steps = training.epochs * math.ceil(len(data.rows) / training.batch_size)
+    progress.start(seed, steps)
+    step = 0
+    for _ in range(training.epochs):
+        for batch in epoch_batches(lengths, training.batch_size, rng):
+            rows = data.rows[batch]
+            index = torch.from_numpy(rows).to(device)
+            factor = rate(training, step, steps)
+            for group in opt.param_groups:
+                group["lr"] = training.lr * factor
+            with autocast(device):
+                logits = model.head(features[index]) if features is not None else model(*tokens.batch(rows, device))
+            loss = loss_fn(logits.float(), data.y[index], data.target[index], data.weight[index], step / steps)
+            opt.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(opt.param_groups[0]["params"], 1.0)
+            opt.step()
+            step += 1
+            progress.step(step, loss, len(rows))
+    if not all(bool(torch.isfinite(p).all()) for p in model.head.parameters()):
+        raise FloatingPointError(f"seed {seed}: the weights are no longer finite; lower schedule.lr (now {training.lr:g})")
+
+
+@torch.inference_mode()
+def predict(model: Classifier, tokens: Tokens) -> NDArray[np.float32]:
+    """Logits (n, C) float32 in the rows' own order."""
+    device = model.head.weight.device
+    out = torch.empty(len(tokens), model.head.out_features)
+    for rows in prediction_batches(tokens.lengths):
+        with autocast(device):
+            logits = model(*tokens.batch(rows, device))
+        out[torch.from_numpy(rows)] = logits.float().cpu()
+    return out.numpy()
+
+
+@torch.no_grad()
+def all_features(model: Classifier, tokens: Tokens) -> Tensor:
+    """Pooled features (n, d) float32 on the model's device."""
+    device = model.head.weight.device
+    out = torch.empty(len(tokens), model.head.in_features, device=device)
+    for rows in prediction_batches(tokens.lengths):
+        with autocast(device):
+            out[torch.from_numpy(rows).to(device)] = model.features(*tokens.batch(rows, device)).float()
+    return out

@@ -1,0 +1,112 @@
+"""Models: a transformer from AutoModel, mask-aware pooling, a zero-initialised linear head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from aar.types import Lora, ModelRef, Tiny
+
+
+def tiny_config(tiny: Tiny, vocabulary: int, max_length: int) -> Any:
+    """A small GPT-2-style causal configuration for models built here, dropout off.
+
+    Learned absolute positions on purpose: one layer of them cannot tell what stands just before a word, which is
+    what makes a one-layer supervisor blind to negation. Weights start at .5 / sqrt(width): with GPT-2's .02 a narrow
+    model stays on its first plateau for thousands of steps.
+    """
+    from transformers import GPT2Config
+
+    return GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=max_length + 8,
+        n_embd=tiny.width,
+        n_layer=tiny.layers,
+        n_head=tiny.heads,
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        initializer_range=0.5 * tiny.width**-0.5,
+        use_cache=False,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=None,
+    )
+
+
+def pooled(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
+    """(b, t, d) and mask (b, t) to (b, d): the mean over real tokens, or the last real token.
+
+    Pads are found by the mask, never by their id: 0 may be a real token.
+    """
+    if how == "last":
+        last = mask.long().cumsum(-1).argmax(-1)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    weights = mask.to(hidden.dtype).unsqueeze(-1)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+
+class Classifier(nn.Module):
+    """Backbone, pooling and a zero-initialised head: at step 0 every class is equally likely."""
+
+    def __init__(self, backbone: nn.Module, width: int, classes: int, pool: str) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pool = pool
+        self.head = nn.Linear(width, classes)
+        self.reset_head()
+
+    def reset_head(self) -> None:
+        """Zero the head."""
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    def features(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Pooled last hidden state (b, d)."""
+        hidden = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return pooled(hidden, mask, self.pool)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Logits (b, C)."""
+        logits: Tensor = self.head(self.features(ids, mask).to(self.head.weight.dtype))
+        return logits
+
+
+def build(ref: ModelRef, inputs: Path, vocabulary: int, classes: int, dtype: torch.dtype = torch.float32) -> Classifier:
+    """The classifier `ref` describes, weights from `inputs` (or fresh ones from torch's current seed)."""
+    from transformers import AutoModel
+
+    if ref.tiny is not None:
+        backbone = AutoModel.from_config(tiny_config(ref.tiny, vocabulary, ref.max_length))
+        if ref.weights:
+            backbone.load_state_dict(load_file(inputs / "weights"))
+    else:
+        backbone = AutoModel.from_pretrained(inputs / "model", local_files_only=True, dtype=dtype, use_safetensors=True)
+    config = backbone.config
+    width = getattr(config, "hidden_size", None) or config.get_text_config().hidden_size
+    return Classifier(backbone, int(width), classes, ref.pool)
+
+
+def with_adapters(model: Classifier, lora: Lora) -> None:
+    """Freeze the backbone and add LoRA adapters to all its linear layers, in place."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", lora_dropout=0.0)
+    model.backbone = get_peft_model(model.backbone, config)
+
+
+def without_adapters(model: Classifier) -> None:
+    """Drop the adapters; the backbone's own weights are as they were."""
+    backbone: Any = model.backbone
+    model.backbone = backbone.unload()
+
+
+def config_device(requested: str) -> torch.device:
+    """`auto` takes CUDA where it is."""
+    if requested == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(requested)

@@ -1,0 +1,67 @@
+"""Generated languages that need no download: text, exact labels, vocabulary, unlabelled documents."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from aar.types import AarError, Value
+from aar.worlds.polarity import Polarity
+
+
+class World(Protocol):
+    """A language with a known rule. Every method is a pure function of its arguments and the parameters."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names; a label is an index into them."""
+        ...
+
+    def vocabulary(self) -> list[str]:
+        """Tokens in id order; `[PAD]` and `[UNK]` come first."""
+        ...
+
+    def generate(self, n: int, seed: int) -> tuple[list[str], NDArray[np.int32]]:
+        """`n` texts (tokens joined by blanks) and their exact labels (n,) int32."""
+        ...
+
+    def documents(self, n: int, seed: int) -> list[str]:
+        """`n` unlabelled pre-training documents: a text and words that such a text tends to be followed by."""
+        ...
+
+    def outcome_words(self) -> int:
+        """How many words follow the text in each document."""
+        ...
+
+
+WORLDS: dict[str, type[Polarity]] = {"polarity": Polarity}
+
+
+def get(name: str, params: Mapping[str, Value] | None = None) -> World:
+    """The world `name` with `params` over its defaults.
+
+    Raises:
+        AarError: an unknown world or parameter, or a value out of range; the message names the nearest valid one.
+    """
+    if name not in WORLDS:
+        near = difflib.get_close_matches(name, WORLDS, n=1)
+        raise AarError(
+            f"unknown world {name!r}; " + (f"did you mean {near[0]!r}? " if near else "") + f"worlds: {', '.join(WORLDS)}"
+        )
+    world = WORLDS[name]
+    for key in params or {}:
+        if key not in world.model_fields:
+            near = difflib.get_close_matches(key, world.model_fields, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise AarError(f"world {name!r}: unknown parameter {key!r}; {hint}parameters: {', '.join(world.model_fields)}")
+    try:
+        return world.model_validate(dict(params or {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(p) for p in first["loc"]) or "parameters"
+        raise AarError(f"world {name!r}: {where}: {first.get('input')!r}: {first['msg']}") from None

@@ -1,0 +1,129 @@
+"""Polarity: sentiment words, and negators that flip them.
+
+A sentence has `length` tokens in 1..`max_clauses` clauses. Each clause holds one positive or negative word and,
+with probability `negation`, a negator at most `scope` tokens before it, which flips it. The label is the sign of
+the sum over clauses; ties are drawn again. A bag-of-words learner cannot see the flip: that is the gap. Outcome
+words after a document are drawn by its class, the way a real corpus carries a concept without labelling it.
+"""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from aar.types import Word
+
+SPECIALS = ("[PAD]", "[UNK]")
+
+
+class Polarity(Word):
+    """Parameters of the language. Defaults are those of the reference figures in docs/results.md."""
+
+    length: int = Field(default=24, ge=4, le=512)
+    fillers: int = Field(default=120, ge=1, le=10_000)
+    polar: int = Field(default=20, ge=1, le=1_000, description="words of each sign")
+    negators: int = Field(default=4, ge=1, le=100)
+    outcomes: int = Field(default=4, ge=1, le=1_000, description="outcome words of each class")
+    max_clauses: int = Field(default=3, ge=1, le=16)
+    negation: float = Field(default=0.35, ge=0, le=1)
+    scope: int = Field(default=3, ge=1, le=16)
+    outcome_noise: float = Field(default=0.0, ge=0, le=0.5, description="chance that an outcome is of the other class")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.length // self.max_clauses <= self.scope:
+            raise ValueError(
+                f"{self.max_clauses} clauses of {self.scope + 1} tokens or more do not fit in length {self.length}"
+            )
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Two classes, by the sign of the sentence."""
+        return ("negative", "positive")
+
+    def vocabulary(self) -> list[str]:
+        """Tokens in id order."""
+        words = [f"w{i}" for i in range(self.fillers)]
+        words += [f"bad{i}" for i in range(self.polar)] + [f"good{i}" for i in range(self.polar)]
+        words += [f"not{i}" for i in range(self.negators)]
+        words += [f"loss{i}" for i in range(self.outcomes)] + [f"win{i}" for i in range(self.outcomes)]
+        return [*SPECIALS, *words]
+
+    def outcome_words(self) -> int:
+        """Two outcome words close each document."""
+        return 2
+
+    def generate(self, n: int, seed: int) -> tuple[list[str], NDArray[np.int32]]:
+        """`n` sentences and their labels; a pure function of (parameters, n, seed)."""
+        tokens, labels = self._draw(n, np.random.default_rng([seed, 1]))
+        return self._texts(tokens), labels
+
+    def documents(self, n: int, seed: int) -> list[str]:
+        """`n` sentences, each followed by two outcome words of its class."""
+        rng = np.random.default_rng([seed, 2])
+        tokens, labels = self._draw(n, rng)
+        flip = rng.random((n, 2)) < self.outcome_noise
+        side = labels[:, None] ^ flip.astype(np.int32)
+        first = self._first_outcome + side * self.outcomes
+        return self._texts(np.concatenate([tokens, first + rng.integers(0, self.outcomes, (n, 2))], axis=1))
+
+    def label(self, text: str) -> int:
+        """The exact label of one sentence, from its words alone. 0 for a tie, which `generate` never gives."""
+        words = text.split()
+        total = 0
+        for i, word in enumerate(words):
+            sign = 1 if word.startswith("good") else -1 if word.startswith("bad") else 0
+            negated = any(w.startswith("not") for w in words[max(0, i - self.scope) : i])
+            total += -sign if negated else sign
+        return int(total > 0)
+
+    @property
+    def _first_polar(self) -> int:
+        return len(SPECIALS) + self.fillers
+
+    @property
+    def _first_negator(self) -> int:
+        return self._first_polar + 2 * self.polar
+
+    @property
+    def _first_outcome(self) -> int:
+        return self._first_negator + self.negators
+
+    def _draw(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        parts: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = []
+        have = 0
+        while have < n:
+            tokens, totals = self._candidates(max(64, 2 * (n - have)), rng)
+            kept = totals != 0
+            parts.append((tokens[kept], (totals[kept] > 0).astype(np.int32)))
+            have += int(kept.sum())
+        return np.concatenate([p[0] for p in parts])[:n], np.concatenate([p[1] for p in parts])[:n]
+
+    def _candidates(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        tokens = rng.integers(len(SPECIALS), self._first_polar, (n, self.length))
+        clauses = rng.integers(1, self.max_clauses + 1, n)
+        totals = np.zeros(n, dtype=np.int64)
+        rows = np.arange(n)
+        for c in range(self.max_clauses):
+            here = clauses > c
+            width = self.length // clauses
+            # A word stands at least `scope` tokens into its clause, so that no negator reaches a neighbour's word.
+            at = c * width + self.scope + (rng.random(n) * (width - self.scope)).astype(np.int64)
+            positive = rng.integers(0, 2, n)
+            word = self._first_polar + positive * self.polar + rng.integers(0, self.polar, n)
+            negated = rng.random(n) < self.negation
+            before = at - rng.integers(1, self.scope + 1, n)
+            negator = self._first_negator + rng.integers(0, self.negators, n)
+            tokens[rows[here], at[here]] = word[here]
+            both = here & negated
+            tokens[rows[both], before[both]] = negator[both]
+            totals += np.where(here, (2 * positive - 1) * np.where(negated, -1, 1), 0)
+        return tokens, totals
+
+    def _texts(self, tokens: NDArray[np.int64]) -> list[str]:
+        words = np.array(self.vocabulary())
+        return [" ".join(row) for row in words[tokens].tolist()]

@@ -1,0 +1,120 @@
+"""Recipes, targets and supervision: filling in, checking, naming, parsing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from aar.methods import NAIVE, PARTS, PRESETS, fill, illegal, label, parse, recipe_hash, spaces
+from aar.methods.supervision import SUPERVISION
+from aar.methods.targets import TARGETS
+from aar.types import SLOTS, AarError, Part, Recipe, Training
+
+BASE = Training(lr=5e-4, epochs=2, batch_size=32)
+
+
+def test_the_all_default_recipe_is_naive_soft_labels() -> None:
+    assert NAIVE.recipe == Recipe()
+    assert [getattr(Recipe(), s).name for s in SLOTS] == ["single", "soft", "xent", "finetune", "standard"]
+    assert label(Recipe(), BASE) == "naive soft labels"
+    filled = fill(Recipe(), BASE)
+    assert filled.schedule.params == {"lr": 5e-4, "epochs": 2, "batch_size": 32, "warmup": 0.0, "decay": "linear"}
+
+
+def test_equal_recipes_hash_alike_however_they_were_written() -> None:
+    said = fill(Recipe(loss=Part(name="logconf", params={"a": 0.5})), BASE)
+    plain = fill(Recipe(loss=Part(name="logconf")), BASE)
+    assert recipe_hash(said) == recipe_hash(plain) != recipe_hash(fill(Recipe(), BASE))
+    noisy = fill(Recipe(loss=Part(name="logconf", params={"a": 0.5000001})), BASE)
+    assert recipe_hash(noisy) == recipe_hash(plain), "three digits are kept: what a person would call the same"
+
+
+def test_presets_are_legal_distinct_and_cited() -> None:
+    hashes = [recipe_hash(fill(p.recipe, BASE)) for p in PRESETS]
+    assert len(set(hashes)) == len(PRESETS)
+    assert all(p.paper and p.why for p in PRESETS)
+    assert PRESETS[0] is NAIVE
+
+
+@pytest.mark.parametrize(
+    ("recipe", "words"),
+    [
+        (Recipe(loss=Part(name="logcnf")), ["logcnf", "did you mean 'logconf'"]),
+        (Recipe(loss=Part(name="logconf", params={"alpha": 1})), ["alpha", "parameters: a, w"]),
+        (Recipe(loss=Part(name="logconf", params={"a": 1.5})), ["loss.logconf.a", "1.5", "0 to 0.9"]),
+        (Recipe(schedule=Part(name="standard", params={"lr": 1.0})), ["schedule.standard.lr", "5e-05 to 0.002"]),
+        (Recipe(schedule=Part(name="standard", params={"epochs": 1.5})), ["whole number"]),
+        (Recipe(schedule=Part(name="standard", params={"epochs": True})), ["not a number"]),
+        (Recipe(schedule=Part(name="standard", params={"decay": "step"})), ["linear, cosine, constant"]),
+    ],
+)
+def test_what_is_wrong_names_value_and_cure(recipe: Recipe, words: list[str]) -> None:
+    with pytest.raises(AarError) as error:
+        fill(recipe, BASE)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+def test_parse_reads_what_one_says_aloud() -> None:
+    recipe = parse("logconf", ["loss.a=.75", "targets=hard", "supervision=ensemble:3", "schedule.lr=1e-4"])
+    assert recipe.loss == Part(name="logconf", params={"a": 0.75})
+    assert recipe.supervision == Part(name="ensemble", params={"k": 3})
+    assert label(recipe, BASE) == "ensemble · hard · logconf a=.75 · lr=.0001"
+    assert parse("product").loss.name == "product", "a loss's name is a recipe too"
+    for bad, word in [("los.a=1", "did you mean 'loss'"), ("loss.a", "want slot=part"), ("targets=soft:1", "no parameters")]:
+        with pytest.raises(AarError, match=word):
+            parse("logconf", [bad])
+    with pytest.raises(AarError, match="did you mean 'logconf'"):
+        parse("logcon")
+
+
+def test_illegal_combinations_are_named() -> None:
+    ensemble = Recipe(supervision=Part(name="ensemble"))
+    assert illegal(ensemble, provided=False) is None
+    assert "provides its weak labels" in (illegal(ensemble, provided=True) or "")
+
+
+def test_the_host_lists_parts_without_torch() -> None:
+    code = "import sys, aar.methods; aar.methods.fill; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_every_part_says_what_it_is_and_every_default_is_in_its_range() -> None:
+    for slot, parts in PARTS.items():
+        for name, part in parts.items():
+            assert part.summary() and name == part.name
+            fill(Recipe(**{slot: Part(name=name)}), BASE)
+            assert set(spaces(slot, name, BASE)) == set(part.space)
+
+
+Y = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]], np.float32)
+
+
+def test_targets_by_hand() -> None:
+    soft = TARGETS["soft"].make(Y, {})
+    assert np.array_equal(soft.target, Y) and soft.keep.all() and (soft.weight == 1).all()
+    assert np.array_equal(TARGETS["hard"].make(Y, {}).target, [[1, 0], [1, 0], [0, 1], [0, 1]])
+    sharp = TARGETS["sharpen"].make(Y, {"T": 0.5}).target
+    assert sharp[0, 0] == pytest.approx(0.81 / 0.82, rel=1e-5) and np.allclose(sharp.sum(1), 1)
+    assert np.allclose(TARGETS["sharpen"].make(Y, {"T": 1.0}).target, Y, atol=1e-6)
+    certain = TARGETS["sharpen"].make(np.array([[1.0, 0.0]], np.float32), {"T": 0.2}).target
+    assert np.isfinite(certain).all() and certain[0, 0] == pytest.approx(1)
+
+
+def test_confident_keeps_the_surest_of_each_class_and_lets_no_class_die() -> None:
+    assert TARGETS["confident"].make(Y, {"q": 0.5}).keep.tolist() == [True, False, False, True]
+    assert TARGETS["confident"].make(Y, {"q": 0.1}).keep.tolist() == [True, False, False, True]
+    lone = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]], np.float32)
+    assert TARGETS["confident"].make(lone, {"q": 0.3}).keep[3], "the only row of class 1 stays"
+    assert TARGETS["confident"].make(Y, {"q": 1.0}).keep.all()
+
+
+def test_ensemble_means_and_votes() -> None:
+    other = np.array([[0.3, 0.7], [0.2, 0.8], [0.4, 0.6], [0.1, 0.9]], np.float32)
+    mean = SUPERVISION["ensemble"].combine([Y, other], {"how": "mean", "k": 2})
+    assert np.allclose(mean, (Y + other) / 2) and mean.dtype == np.float32
+    vote = SUPERVISION["ensemble"].combine([Y, other, other], {"how": "vote", "k": 3})
+    assert np.allclose(vote[0], [1 / 3, 2 / 3])
+    assert SUPERVISION["ensemble"].members({"k": 4}) == 4 and SUPERVISION["single"].members({}) == 1

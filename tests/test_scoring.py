@@ -1,0 +1,166 @@
+"""Scoring: figures by hand, the gate, racing, and coverage on a simulated world whose truth is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from aar import scoring
+from aar.scoring import Arm, Pool
+
+
+def arm(rng: np.random.Generator, seeds: int, n: int, p: float, spread: float, easy: NDArray[np.float64]) -> Arm:
+    """An arm of true accuracy about p: examples differ in difficulty, seeds in skill."""
+    skill = rng.normal(0, spread, (seeds, 1))
+    correct = rng.random((seeds, n)) < np.clip(p + skill + easy, 0, 1)
+    return Arm(tuple(range(seeds)), correct)
+
+
+def test_a_row_that_is_not_finite_is_wrong() -> None:
+    logits = np.array([[1.0, 2.0], [np.nan, 3.0], [np.inf, 0.0], [2.0, 1.0]], np.float32)
+    assert scoring.correct(logits, np.array([1, 1, 0, 0], np.int32)).tolist() == [True, False, False, True]
+
+
+def test_pgr_is_the_paired_gain_over_the_mean_gap() -> None:
+    weak = Arm((0, 1, 2), np.array([[1, 0, 0, 0] * 50, [1, 1, 0, 0] * 50, [1, 0, 0, 0] * 50], bool))
+    ceiling = Arm((0, 1), np.array([[1, 1, 1, 1] * 50, [1, 1, 1, 0] * 50], bool))
+    student = Arm((0, 1), np.array([[1, 1, 0, 0] * 50, [1, 1, 1, 0] * 50], bool))
+    e = scoring.estimate("dev", student, weak, ceiling, Pool(1e-4, 1e-4, 4), 0.01)
+    assert e.gain == pytest.approx(0.25)  # (.5 - .25 + .75 - .5) / 2: seed 1 is paired with the better weak seed
+    assert e.ceiling - e.weak == pytest.approx(0.875 - 1 / 3)
+    assert scoring.interval(e._replace(var_gap=1e-6, var_gain=1e-6), e.gain, e.ceiling - e.weak)[0] == pytest.approx(0.25 / (0.875 - 1 / 3))
+
+
+def test_no_pgr_without_a_gap_and_never_clipped() -> None:
+    rng = np.random.default_rng(0)
+    easy = rng.normal(0, 0.1, 2000)
+    weak, same = arm(rng, 5, 2000, 0.70, 0.005, easy), arm(rng, 5, 2000, 0.70, 0.005, easy)
+    top, above = arm(rng, 5, 2000, 0.80, 0.005, easy), arm(rng, 5, 2000, 0.85, 0.005, easy)
+    below = arm(rng, 5, 2000, 0.60, 0.005, easy)
+    pool = Pool(2.5e-5, 2.5e-5, 8)
+    none = scoring.public_view(scoring.estimate("dev", above, weak, same, pool, 0.02), lambda: None)
+    assert none.pgr is None and none.ci_low is None and "floor 0.02" in (none.reason or "")
+    over = scoring.public_view(scoring.estimate("dev", above, weak, top, pool, 0.02), lambda: None)
+    under = scoring.public_view(scoring.estimate("dev", below, weak, top, pool, 0.02), lambda: None)
+    assert over.pgr is not None and over.pgr > 1.2 and under.pgr is not None and under.pgr < -0.7
+
+
+def test_fieller_agrees_with_simulation_and_refuses_a_gap_near_zero() -> None:
+    rng = np.random.default_rng(1)
+    top, bottom, sd = 0.05, 0.2, np.array([[4e-4, 1e-4], [1e-4, 3e-4]])
+    inside = 0
+    for x, y in rng.multivariate_normal([top, bottom], sd, 4000):
+        ends = scoring.fieller(x, y, sd[0, 0], sd[1, 1], sd[0, 1], 1.96)
+        assert ends is not None
+        inside += ends[0] <= top / bottom <= ends[1]
+    assert inside / 4000 == pytest.approx(0.95, abs=0.012)
+    assert scoring.fieller(0.05, 0.02, 1e-4, 4e-4, 0.0, 1.96) is None
+
+
+@pytest.mark.parametrize("se", [0.1, 0.031, 0.0087, 0.004, 0.0011])
+def test_the_gate_rounds_no_finer_than_half_a_standard_error(se: float) -> None:
+    step = scoring.grid(se)
+    assert se / 2 <= step * (1 + 1e-9) and step < se * 1.01
+    assert len(f"{step:.10f}".strip("0.")) == 1, "one significant digit"
+    assert scoring.coarse(0.734567, se) == pytest.approx(round(0.734567 / step) * step)
+
+
+def test_one_label_cannot_be_read_through_the_gate() -> None:
+    """Rule 3: flipping the outcome of one example seldom changes what is shown (only across a grid edge)."""
+    looks: list[int] = []
+    changed = 0
+    for world in range(12):
+        rng = np.random.default_rng(100 + world)
+        easy = rng.normal(0, 0.1, 4000)
+        weak, top, student = (arm(rng, 5, 4000, p, 0.01, easy) for p in (0.7, 0.9, 0.8))
+
+        def view(correct: NDArray[np.bool_], weak: Arm = weak, top: Arm = top) -> tuple[float | None, ...]:
+            e = scoring.estimate("dev", Arm(weak.seeds, correct), weak, top, Pool(1e-4, 1e-4, 12), 0.02)
+            shown = scoring.public_view(e, lambda: looks.append(1))
+            return shown.accuracy, shown.pgr, shown.ci_low, shown.ci_high
+
+        before = view(student.correct)
+        for i in range(10):
+            flipped = student.correct.copy()
+            flipped[:, i] ^= True
+            changed += view(flipped) != before
+    assert changed <= 25, f"{changed} of 120 flips showed"
+    assert len(looks) == 12 * 11, "each look is counted before it is answered"
+
+
+def test_a_look_that_cannot_be_counted_is_not_answered() -> None:
+    rng = np.random.default_rng(3)
+    easy = np.zeros(500)
+    weak, top, student = (arm(rng, 3, 500, p, 0.01, easy) for p in (0.6, 0.9, 0.8))
+
+    def refuse() -> None:
+        raise RuntimeError("the ledger is gone")
+
+    with pytest.raises(RuntimeError, match="ledger"):
+        scoring.public_view(scoring.estimate("dev", student, weak, top, Pool(1e-4, 1e-4, 4), 0.02), refuse)
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+def test_intervals_cover_the_truth_in_a_simulated_world(k: int) -> None:
+    """Seeds and examples crossed, recipes with unlike noise; the truth is known exactly."""
+    rng = np.random.default_rng(4 + k)
+    inside = total = 0
+    n, base = 1500, 5
+    for _ in range(160):
+        hardness = rng.normal(0, 0.15, n)
+        weak = arm(rng, base, n, 0.70, 0.012, hardness)
+        top = arm(rng, base, n, 0.90, 0.006, hardness / 3)
+        spreads = [0.006, 0.012, 0.02]
+        arms = [arm(rng, base, n, p, s, hardness / 2) for p, s in zip((0.74, 0.78, 0.82), spreads, strict=True)]
+        pool = scoring.pool([a.accuracy for a in arms], [weak.accuracy] * 3)
+        for a, p in zip(arms, (0.74, 0.78, 0.82), strict=True):
+            e = scoring.estimate("dev", a.at(range(k)), weak, top, pool, 0.02)
+            _, low, high = scoring.pgr_exact(e)
+            assert low is not None and high is not None
+            # clipping at 0 and 1 moves true means a little; take them from the same world, many examples
+            truth = (_mean(p, 0.15 / 2) - _mean(0.70, 0.15)) / (_mean(0.90, 0.15 / 3) - _mean(0.70, 0.15))
+            inside += low <= truth <= high
+            total += 1
+    assert 0.90 <= inside / total <= 0.99, inside / total
+
+
+def _mean(p: float, sd: float) -> float:
+    """E clip(N(p, sd), 0, 1); the seeds' own spread is small beside it."""
+    x = np.linspace(p - 6 * sd, p + 6 * sd, 4001)
+    w = stats.norm.pdf(x, p, sd)
+    return float((np.clip(x, 0, 1) * w).sum() / w.sum())
+
+
+def test_racing_prunes_the_clearly_worse_and_keeps_the_close() -> None:
+    rng = np.random.default_rng(5)
+    easy = rng.normal(0, 0.1, 3000)
+    best, near, far = (arm(rng, s, 3000, p, 0.008, easy) for s, p in ((5, 0.84), (2, 0.835), (2, 0.76)))
+    assert scoring.losing(far, best, 1e-4, 8) and not scoring.losing(near, best, 1e-4, 8)
+    assert not scoring.losing(best, far, 1e-4, 8)
+    with pytest.raises(ValueError, match="no seed in common"):
+        scoring.losing(Arm((9,), near.correct[:1]), best, 1e-4, 8)
+
+
+def test_shrinking_pulls_noisy_winners_back_and_leaves_precise_ones() -> None:
+    pulled = scoring.shrink([0.70, 0.72, 0.71, 0.85], [0.05, 0.05, 0.05, 0.05])
+    precise = scoring.shrink([0.70, 0.72, 0.71, 0.85], [0.001] * 4)
+    assert pulled[3] < 0.82 and precise[3] == pytest.approx(0.85, abs=0.001)
+    assert list(np.argsort(pulled)) == list(np.argsort([0.70, 0.72, 0.71, 0.85]))
+    assert scoring.shrink([0.5], [0.1]).tolist() == [0.5]
+
+
+def test_diagnostics_by_hand() -> None:
+    labels = np.array([0, 0, 1, 1], np.int32)
+    student = np.array([[2, 0], [0, 2], [0, 2], [2, 0]], np.float32)
+    weak = np.array([[2, 0], [0, 2], [2, 0], [0, 2]], np.float32)
+    found = scoring.diagnostics([student], [weak], labels)
+    assert found["agreement"][0] == pytest.approx(0.5)
+    assert found["errors_copied"][0] == pytest.approx(0.5), "of weak errors (rows 1, 2) the student repeats row 1"
+    confidence = 1 / (1 + math.exp(-2))
+    assert found["ece"][0] == pytest.approx(abs(0.5 - confidence))
+    assert scoring.auroc(np.array([0.1, 0.4, 0.35, 0.8], np.float32), labels) == pytest.approx(0.75)
+    assert scoring.auroc(np.zeros(4, np.float32), labels) == pytest.approx(0.5), "ties count half"
