@@ -11,7 +11,7 @@ from aar.report._svg import AUTHORS, Scale, line, mark, rect, scale, svg, text
 from aar.tracking import interval, number
 from aar.types import PublicScore, TrialStatus
 
-WIDTH, LEFT, RIGHT = 900, 130, 190
+WIDTH, LEFT, RIGHT = 900, 140, 190
 NEVER_RAN = (TrialStatus.FAILED, TrialStatus.REJECTED)
 FURTHEST = (-1.0, 2.0)
 
@@ -32,7 +32,7 @@ def gap_bars(rows: Sequence[Row]) -> str:
     for i, row in enumerate(shown):
         y, own_weak, own_top = 24 + 34 * i, row.weak or weak, row.ceiling or ceiling
         assert row.accuracy is not None
-        body.append(text(LEFT - 10, y + 16, row.name, "end"))
+        body.append(text(LEFT - 10, y + 16, row.name + (f" t{row.trial}" if row.trial else ""), "end"))
         body.append(rect(x(own_weak), y + 4, x(own_top) - x(own_weak), 18, "track"))
         if row.key == "weak":
             body.append(rect(x(row.accuracy) - 1.5, y + 2, 3, 22, row.key))
@@ -43,7 +43,7 @@ def gap_bars(rows: Sequence[Row]) -> str:
             low, high = (own_weak + ci * (own_top - own_weak) for ci in (row.ci_low, row.ci_high))
             body += [line(x(low), y + 13, x(high), y + 13, "whisker")]
             body += [line(x(e), y + 9, x(e), y + 17, "whisker") for e in (low, high)]
-        pgr = "" if row.pgr is None else f"PGR {number(row.pgr)} {interval(row.ci_low, row.ci_high)}"
+        pgr = "" if row.ci_low is None else f"PGR {number(row.pgr)} {interval(row.ci_low, row.ci_high)}"
         body.append(text(WIDTH - RIGHT + 12, y + 17, number(row.accuracy, 3)))
         body.append(text(WIDTH - RIGHT + 52, y + 17, pgr, "soft"))
     return svg(WIDTH, height, "Accuracy from weak to ceiling", body)
@@ -96,6 +96,8 @@ def by_trial(trials: Sequence[TrialRow], fresh: Mapping[int, PublicScore]) -> st
         if (value := again.get(t.number)) is not None:
             at = x(t.number) + r + 4
             body.append(line(at - 4, y(value), at + 5, y(value), "fresh"))
+    if seen[0].trial.number == 0:
+        body.append(text(x.end, y(seen[0].value) - 5, "naive", "end soft halo"))
     for t in trials:
         if t.status in NEVER_RAN:
             at = x(t.number)
@@ -110,7 +112,6 @@ def _reference(seen: Sequence[_Seen], x: Scale, y: Scale) -> list[str]:
     naive = next((s.value for s in seen if s.trial.number == 0), None)
     if naive is not None:
         out.append(line(x.start, y(naive), x.end, y(naive), "dash"))
-        out.append(text(x.end, y(naive) - 5, "naive", "end soft"))
     best: float | None = None
     points: list[tuple[float, float]] = []
     for s in sorted(seen, key=lambda s: s.trial.number):
@@ -187,8 +188,8 @@ def predictions(trials: Sequence[TrialRow]) -> list[tuple[TrialRow, float, float
 
 
 def bars(shares: Mapping[str, float], most: int = 12) -> str:
-    """Shares of one, largest first."""
-    shown = sorted(shares.items(), key=lambda item: -item[1])[:most]
+    """Shares of one, largest first; under one per cent is left out."""
+    shown = sorted(((k, v) for k, v in shares.items() if v >= 0.01), key=lambda item: -item[1])[:most]
     if not shown:
         return ""
     left, body = 210, []

@@ -12,15 +12,17 @@ from typing import Any
 
 from aar.ledger import Ledger, TrialRow
 from aar.report import _charts as charts
-from aar.report._headline import Row, rows, winner
+from aar.report._headline import Row, rows
 from aar.report._svg import STYLE, standalone
-from aar.search import IMPORTANCE_FROM, importances
+from aar.search import importances
 from aar.settings import Settings
 from aar.tracking import About, interval, number, plain
 from aar.types import SLOTS, AarError, Part, PublicScore, TaskSpec, TrialStatus
 
 INDENTS = 12
 LONG = 60
+ENOUGH = 50
+"""Scored trials from which the importance of choices says something (measured: docs of the search)."""
 NOT_RUN = (TrialStatus.FAILED, TrialStatus.REJECTED)
 
 
@@ -64,9 +66,11 @@ def _charts(about: About) -> dict[str, str]:
     trials = list(about.trials.values())
     fresh = {n: PublicScore.model_validate(v["fresh"]) for n, v in about.confirmed.items()}
     task = TaskSpec.model_validate_json(about.row["spec"])
+    enough = sum(1 for t in trials if t.view is not None) >= ENOUGH
     return {
         "gap": charts.gap_bars(rows(about)), "trials": charts.by_trial(trials, fresh),
-        "importance": charts.bars(importances(task, trials)), "predictions": charts.calibration(trials),
+        "importance": charts.bars(importances(task, trials)) if enough else "",
+        "predictions": charts.calibration(trials),
     }  # fmt: skip
 
 
@@ -79,8 +83,8 @@ def _facts(about: About) -> dict[str, Any]:
     head = rows(about)
     return {
         "row": row, "task": task, "plan": json.loads(row["plan"]), "trials": trials, "counts": counts,
-        "headline": head, "verdict": _verdict(about, head), "winner": winner(about), "confirmed": about.confirmed,
-        "methods": _methods(trials), "enough": IMPORTANCE_FROM, "scored": sum(1 for t in trials if t.view is not None),
+        "headline": head, "verdict": _verdict(about, head), "confirmed": _confirmed(about),
+        "methods": _methods(trials), "enough": ENOUGH, "scored": sum(1 for t in trials if t.view is not None),
         "predictions": _predictions(trials), "lineage": _lineage(trials), "long": LONG, "findings": about.findings,
         "failures": _failures(about), "spent": ledger.spent(about.search),
         "openings": ledger.openings(row["data_digest"]), "now": datetime.now(UTC).timestamp(),
@@ -96,10 +100,12 @@ def _verdict(about: About, head: Sequence[Row]) -> str:
         assert sealed.trial is not None
         views = about.confirmed[sealed.trial]
         mean, low, high = views["gain_over_matched_naive"]
-        gain = f"{number(mean, 3)} {interval(low, high, 3)} accuracy over naive training with the same student and schedule"
-        verb = "gains" if low > 0 else "does not clearly gain" if high > 0 else "loses"
-        label = about.trials[sealed.trial].label
-        return f"t{sealed.trial} ({label}) {_says(fresh)} on fresh seeds and {_says(sealed)} on the sealed split. It {verb} {gain}."
+        doubt = "" if low > 0 else ", which is a loss" if high < 0 else ", which may be no gain at all"
+        return (
+            f"t{sealed.trial} ({about.trials[sealed.trial].label}) {_says(fresh)} on fresh seeds; on the sealed split "
+            f"it {_says(sealed)}. Against naive training with the same student and schedule: {'+' if mean > 0 else ''}"
+            f"{number(mean, 3)} {interval(low, high, 3)} accuracy{doubt}."
+        )
     if best.accuracy is None:
         return "No trial besides naive has a result, so there is nothing to compare."
     flatters = "This value was selected as the highest of several noisy ones and flatters; no fresh seeds confirm it"
@@ -107,6 +113,12 @@ def _verdict(about: About, head: Sequence[Row]) -> str:
         flatters = "The seal was not opened: nothing here was measured on data that selected nothing"
     versus = f", against {_says(naive)} of naive training" if naive.accuracy is not None else ""
     return f"The best selected trial, t{best.trial}, {_says(best)}{versus}. {flatters}."
+
+
+def _confirmed(about: About) -> list[tuple[TrialRow, dict[str, Any]]]:
+    """Confirmed trials with their views: the winner first, then by what fresh seeds said."""
+    order = sorted(about.confirmed.items(), key=lambda c: ("sealed" not in c[1], -c[1]["fresh"]["accuracy"], c[0]))
+    return [(about.trials[number_], views) for number_, views in order]
 
 
 def _says(row: Row) -> str:
@@ -127,7 +139,7 @@ def _methods(trials: Sequence[TrialRow]) -> list[dict[str, Any]]:
             value = v.pgr if use_pgr else v.accuracy
             if value is not None:
                 groups.setdefault(part.name, []).append((value, t))
-        found = []
+        found: list[dict[str, Any]] = []
         for name, seen in groups.items():
             values = [value for value, _ in seen]
             best, holder = max(seen, key=lambda s: (s[0], -s[1].number))
@@ -197,4 +209,6 @@ def _day(seconds: float | None) -> str:
 
 def _span(seconds: float) -> str:
     """`12 s`, `4 min`, `3.2 h`."""
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -16,7 +16,8 @@ STYLE = """
   --llm: #46c9a6; --human: #d98bd2; } }
 svg.chart { width: 100%; height: auto; display: block; font: 12px system-ui, sans-serif; }
 svg.chart text { fill: var(--ink); } svg.chart .soft { fill: var(--soft); } svg.chart .end { text-anchor: end; }
-svg.chart .mid { text-anchor: middle; } svg.chart .grid { stroke: var(--line); }
+svg.chart .mid { text-anchor: middle; }
+svg.chart .halo { paint-order: stroke; stroke: var(--paper); stroke-width: 4; } svg.chart .grid { stroke: var(--line); }
 svg.chart .dash { stroke: var(--soft); stroke-dasharray: 4 4; } svg.chart .step { fill: none; stroke: var(--soft); }
 svg.chart .track { fill: var(--track); } svg.chart .whisker { stroke: var(--ink); stroke-width: 1.5; }
 svg.chart .cross { stroke: var(--bad); stroke-width: 1.5; } svg.chart .fresh { stroke: var(--ink); stroke-width: 2; }

@@ -15,9 +15,9 @@ def plain(text: str, limit: int | None = None) -> str:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """`.71`, `-.04`, `1.02`; a dash where there is none."""
-    if value is None:
-        return "–"
+    """`.71`, `-.04`, `1.02`, `0`; a dash where there is none."""
+    if not value:
+        return "–" if value is None else "0"
     text = f"{value:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("-")

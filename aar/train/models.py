@@ -95,7 +95,10 @@ def with_adapters(model: Classifier, lora: Lora) -> None:
     """Freeze the backbone and add LoRA adapters to all its linear layers, in place."""
     from peft import LoraConfig, get_peft_model
 
-    config = LoraConfig(r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", lora_dropout=0.0)
+    transposed = any(type(m).__name__ == "Conv1D" for m in model.backbone.modules())  # GPT-2 stores (in, out)
+    config = LoraConfig(
+        r=lora.r, lora_alpha=lora.alpha, target_modules="all-linear", lora_dropout=0.0, fan_in_fan_out=transposed
+    )
     model.backbone = get_peft_model(model.backbone, config)
 
 
