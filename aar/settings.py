@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     tracking_uri: str | None = None
     sandbox: Literal["auto", "docker", "process"] = "auto"
     image: str = f"aar-sandbox:{__version__}"
-    slots: int = Field(default=0, ge=0, description="trials at once; 0: one per two cores, at least 1, at most 8")
+    slots: int = Field(default=0, ge=0, description="trials at once; 0: one per core, at most 8")
     threads: int = Field(default=0, ge=0, description="CPU threads a job uses; 0: cores / slots")
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     @property
     def n_slots(self) -> int:
         """Trials that run at once."""
-        return self.slots or min(8, max(1, (os.cpu_count() or 1) // 2))
+        return self.slots or min(8, os.cpu_count() or 1)
 
     @property
     def n_threads(self) -> int:

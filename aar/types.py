@@ -424,4 +424,3 @@ class Finding(Word):
 
     text: str
     trials: tuple[int, ...] = ()
-

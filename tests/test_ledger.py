@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
 
-from aar.ledger import LeaseHeld, LeaseLost, Ledger, tables
+from aar.ledger import Lease, LeaseHeld, LeaseLost, Ledger, tables
 from aar.types import Finding, PublicScore, Recipe, TrialStatus, canonical_json
 
 
@@ -139,15 +140,21 @@ def test_trials_round_trip_and_mirror_in_the_same_transaction(ledger: Ledger) ->
 
 def test_many_threads_and_processes_write_without_losing_a_row(ledger: Ledger) -> None:
     with ledger.hold("s-1") as lease:
-        threads = [threading.Thread(target=lambda: [lease.spend("x", 1.0) for _ in range(25)]) for _ in range(8)]
+        threads = [threading.Thread(target=_spend, args=(lease,)) for _ in range(8)]
         others = [multiprocessing.get_context("spawn").Process(target=_post, args=(ledger.url,)) for _ in range(2)]
-        for t in [*threads, *others]:
-            t.start()
-        for t in [*threads, *others]:
-            t.join()
+        started: list[threading.Thread | SpawnProcess] = [*threads, *others]
+        for one in started:
+            one.start()
+        for one in started:
+            one.join()
     assert ledger.spent("s-1")["job_seconds"] == 200.0
     with ledger.engine.connect() as c:
         assert len(c.execute(select(tables.inbox)).all()) == 40
+
+
+def _spend(lease: Lease) -> None:
+    for _ in range(25):
+        lease.spend("x", 1.0)
 
 
 def _post(url: str) -> None:

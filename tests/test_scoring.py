@@ -32,7 +32,9 @@ def test_pgr_is_the_paired_gain_over_the_mean_gap() -> None:
     e = scoring.estimate("dev", student, weak, ceiling, Pool(1e-4, 1e-4, 4), 0.01)
     assert e.gain == pytest.approx(0.25)  # (.5 - .25 + .75 - .5) / 2: seed 1 is paired with the better weak seed
     assert e.ceiling - e.weak == pytest.approx(0.875 - 1 / 3)
-    assert scoring.interval(e._replace(var_gap=1e-6, var_gain=1e-6), e.gain, e.ceiling - e.weak)[0] == pytest.approx(0.25 / (0.875 - 1 / 3))
+    assert scoring.interval(e._replace(var_gap=1e-6, var_gain=1e-6), e.gain, e.ceiling - e.weak)[0] == pytest.approx(
+        0.25 / (0.875 - 1 / 3)
+    )
 
 
 def test_no_pgr_without_a_gap_and_never_clipped() -> None:

@@ -127,7 +127,8 @@ def _lines(task: TaskSpec, settings: Settings, plan: Plan, costs: dict[str, Cost
     launches = 20 + trials * (1 + FULL_SHARE)
     yield f"  one seed      weak {sum(weak):.1f} s, ceiling {sum(ceiling):.1f} s, student {sum(student):.1f} s"
     yield f"  trials        {trials}, about {trial:.0f} s each on one of {slots} slots"
-    yield f"  time          {job_seconds / slots / 3600:.2f} h wall, of which baselines and confirmation {fixed / slots / 3600:.2f} h"
+    wall, share = job_seconds / slots / 3600, fixed / slots / 3600
+    yield f"  time          {wall:.2f} h wall, of which baselines and confirmation {share:.2f} h"
     yield f"  GPU-hours     {job_seconds * gpus / 3600:.2f}"
     rows = task.splits.dev * 4 * 2
     disk = launches * seeds.full * rows + 10 * base * (task.splits.transfer + task.splits.dev + task.splits.test) * 8

@@ -173,5 +173,3 @@ def latest(ledger: Ledger, statuses: tuple[str, ...] = ()) -> str | None:
         if not statuses or row["status"] in statuses:
             return str(row["id"])
     return None
-
-

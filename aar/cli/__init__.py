@@ -43,7 +43,9 @@ def _main(
 @app.command()
 def run(
     task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials (naive is outside). Default 20 without --hours.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Trials (naive is outside). Default 20 without --hours.")
+    ] = None,
     hours: Annotated[float | None, typer.Option(min=0.0, help="Wall hours of searching.")] = None,
     gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of searching.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes seeds and proposals.")] = 0,
@@ -187,7 +189,9 @@ def _tasks_check(
 
 @sandbox_app.command("build")
 def _sandbox_build(
-    base_image: Annotated[str | None, typer.Option(help="An image with the host's Python; found or made without it.")] = None,
+    base_image: Annotated[
+        str | None, typer.Option(help="An image with the host's Python; found or made without it.")
+    ] = None,
 ) -> None:
     """Build the image jobs run in, out of a wheel of this package and a wheelhouse."""
     from aar.cli import listing

@@ -99,7 +99,11 @@ def methods(as_json: bool) -> None:
     if as_json:
         parts = {
             slot: {
-                name: {"summary": p.summary(), "paper": p.paper, "space": {k: s.model_dump() for k, s in p.space.items()}}
+                name: {
+                    "summary": p.summary(),
+                    "paper": p.paper,
+                    "space": {k: s.model_dump() for k, s in p.space.items()},
+                }
                 for name, p in PARTS[slot].items()
             }
             for slot in SLOTS
@@ -124,11 +128,15 @@ def methods(as_json: bool) -> None:
     for p in PRESETS:
         table.add_row(f"[cyan]{p.name}[/]", p.why, f"[dim]{escape(p.paper)}[/]")
     console.print(table)
-    console.print("\n[dim]× multiplies the task's own value; compose: --recipe logconf --set loss.a=.75 --set targets=hard[/]")
+    console.print(
+        "\n[dim]× multiplies the task's own value; compose: --recipe logconf --set loss.a=.75 --set targets=hard[/]"
+    )
 
 
 def _range(space: Space) -> str:
-    default = "task's" if getattr(space, "inherit", False) or getattr(space, "relative", False) else short(space.default)
+    default = (
+        "task's" if getattr(space, "inherit", False) or getattr(space, "relative", False) else short(space.default)
+    )
     return f"{span(space)} (default {default})" if not isinstance(space, Choice) else f"{span(space)} ({default})"
 
 
@@ -161,5 +169,7 @@ def sandbox_build(base_image: str | None) -> None:
 
     settings = Settings()
     console = Console()
-    tag = build_image(settings.image, base_image, lambda line: console.print(escape(line), style="dim", highlight=False))
+    tag = build_image(
+        settings.image, base_image, lambda line: console.print(escape(line), style="dim", highlight=False)
+    )
     console.print(f"built {tag or settings.image}; `aar doctor` shows it, `aar run` uses it from now on")

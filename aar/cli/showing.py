@@ -36,7 +36,9 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
     row = ledger.search(chosen)
     assert row is not None
     console = Console()
-    console.print(f"[bold]{chosen}[/]  {row['status']}" + (f": {row['reason']}" if row["reason"] else ""), highlight=False)
+    console.print(
+        f"[bold]{chosen}[/]  {row['status']}" + (f": {row['reason']}" if row["reason"] else ""), highlight=False
+    )
     trials = ledger.trials(chosen)
     if trials and trials[0].view is not None:
         console.print(baseline_line(trials[0].view), highlight=False)
@@ -93,7 +95,9 @@ def report(search: str | None, workspace: Path) -> None:
 
     settings = Settings(workspace=workspace)
     ledger = _ledger(settings)
-    Console().print(str(write_report(ledger, settings, _chosen(ledger, search, settings))), soft_wrap=True, highlight=False)
+    Console().print(
+        str(write_report(ledger, settings, _chosen(ledger, search, settings))), soft_wrap=True, highlight=False
+    )
 
 
 def ui(port: int, workspace: Path) -> None:

@@ -133,16 +133,19 @@ class Ledger:
         s = t.spend
         with self.reading() as c:
             total = c.execute(
-                select(func.coalesce(func.sum(s.c.seconds), 0.0), func.coalesce(func.sum(s.c.gpu_seconds), 0.0))
-                .where(s.c.search == search)
+                select(func.coalesce(func.sum(s.c.seconds), 0.0), func.coalesce(func.sum(s.c.gpu_seconds), 0.0)).where(
+                    s.c.search == search
+                )
             ).one()
             wall = c.execute(
                 select(func.coalesce(func.sum(s.c.seconds), 0.0)).where(s.c.search == search, s.c.kind == "wall")
             ).scalar_one()
             looks = c.execute(select(func.count()).where(t.queries.c.search == search)).scalar_one()
         return {
-            "job_seconds": float(total[0]) - float(wall), "gpu_seconds": float(total[1]),
-            "wall_seconds": float(wall), "looks": float(looks),
+            "job_seconds": float(total[0]) - float(wall),
+            "gpu_seconds": float(total[1]),
+            "wall_seconds": float(wall),
+            "looks": float(looks),
         }
 
     def openings(self, data_digest: str) -> int:
@@ -240,9 +243,7 @@ class Lease:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             with contextlib.suppress(LeaseLost), self.writing() as c:
                 c.execute(
-                    update(t.leases)
-                    .where(t.leases.c.search == self.search)
-                    .values(expires=time.time() + LEASE_SECONDS)
+                    update(t.leases).where(t.leases.c.search == self.search).values(expires=time.time() + LEASE_SECONDS)
                 )
 
     @contextlib.contextmanager
@@ -290,8 +291,14 @@ class Lease:
                 return
             c.execute(
                 insert(t.attempts).values(
-                    id=attempt, search=self.search, trial=trial, kind=kind, keys=canonical_json(list(keys)),
-                    status="running", fence=self.fence, started=time.time(),
+                    id=attempt,
+                    search=self.search,
+                    trial=trial,
+                    kind=kind,
+                    keys=canonical_json(list(keys)),
+                    status="running",
+                    fence=self.fence,
+                    started=time.time(),
                 )
             )
 
@@ -374,7 +381,9 @@ class Lease:
             if not c.execute(select(t.findings.c.id).where(*where)).first():
                 c.execute(
                     insert(t.findings).values(
-                        search=self.search, text=finding.text, at=time.time(),
+                        search=self.search,
+                        text=finding.text,
+                        at=time.time(),
                         trials=canonical_json(list(finding.trials)),
                     )
                 )

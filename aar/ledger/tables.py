@@ -7,7 +7,8 @@ from sqlalchemy import Boolean, Column, Float, Index, Integer, MetaData, String,
 meta = MetaData()
 
 searches = Table(
-    "searches", meta,
+    "searches",
+    meta,
     Column("id", String(64), primary_key=True),
     Column("task", String(64), nullable=False),
     Column("data_digest", String(64), nullable=False),
@@ -21,7 +22,8 @@ searches = Table(
 )
 
 trials = Table(
-    "trials", meta,
+    "trials",
+    meta,
     Column("search", String(64), primary_key=True),
     Column("number", Integer, primary_key=True),
     Column("status", String(16), nullable=False),
@@ -44,7 +46,8 @@ trials = Table(
 Index("trials_by_hash", trials.c.search, trials.c.hash)
 
 units = Table(
-    "units", meta,
+    "units",
+    meta,
     Column("key", String(64), primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("seed", Integer, nullable=False),
@@ -57,13 +60,15 @@ units = Table(
 )
 
 artifacts = Table(
-    "artifacts", meta,
+    "artifacts",
+    meta,
     Column("digest", String(64), primary_key=True),
     Column("tainted", Boolean, nullable=False),
 )
 
 attempts = Table(
-    "attempts", meta,
+    "attempts",
+    meta,
     Column("id", String(64), primary_key=True),
     Column("search", String(64), nullable=False),
     Column("trial", Integer),
@@ -78,7 +83,8 @@ attempts = Table(
 Index("attempts_by_search", attempts.c.search, attempts.c.status)
 
 scores = Table(
-    "scores", meta,
+    "scores",
+    meta,
     Column("search", String(64), primary_key=True),
     Column("arm", String(32), primary_key=True),
     Column("split", String(16), primary_key=True),
@@ -89,7 +95,8 @@ scores = Table(
 )
 
 queries = Table(
-    "queries", meta,
+    "queries",
+    meta,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("search", String(64), nullable=False, index=True),
     Column("arm", String(32), nullable=False),
@@ -98,7 +105,8 @@ queries = Table(
 )
 
 confirmations = Table(
-    "confirmations", meta,
+    "confirmations",
+    meta,
     Column("search", String(64), primary_key=True),
     Column("trial", Integer, primary_key=True),
     Column("views", Text, nullable=False),
@@ -106,7 +114,8 @@ confirmations = Table(
 )
 
 openings = Table(
-    "openings", meta,
+    "openings",
+    meta,
     Column("search", String(64), primary_key=True),
     Column("data_digest", String(64), nullable=False, index=True),
     Column("trial", Integer, nullable=False),
@@ -114,7 +123,8 @@ openings = Table(
 )
 
 findings = Table(
-    "findings", meta,
+    "findings",
+    meta,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("search", String(64), nullable=False, index=True),
     Column("text", Text, nullable=False),
@@ -123,7 +133,8 @@ findings = Table(
 )
 
 spend = Table(
-    "spend", meta,
+    "spend",
+    meta,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("search", String(64), nullable=False, index=True),
     Column("trial", Integer),
@@ -134,7 +145,8 @@ spend = Table(
 )
 
 inbox = Table(
-    "inbox", meta,
+    "inbox",
+    meta,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("search", String(64), nullable=False, index=True),
     Column("kind", String(16), nullable=False),
@@ -144,7 +156,8 @@ inbox = Table(
 )
 
 outbox = Table(
-    "outbox", meta,
+    "outbox",
+    meta,
     Column("id", Integer, primary_key=True, autoincrement=True),
     Column("search", String(64), nullable=False),
     Column("what", String(16), nullable=False),
@@ -154,7 +167,8 @@ outbox = Table(
 )
 
 runs = Table(
-    "runs", meta,
+    "runs",
+    meta,
     Column("search", String(64), primary_key=True),
     Column("trial", Integer, primary_key=True),
     Column("tracking", String(200), primary_key=True),
@@ -162,7 +176,8 @@ runs = Table(
 )
 
 leases = Table(
-    "leases", meta,
+    "leases",
+    meta,
     Column("search", String(64), primary_key=True),
     Column("holder", String(200), nullable=False),
     Column("fence", Integer, nullable=False),

@@ -17,6 +17,23 @@ from aar.methods.recipes import (
 from aar.methods.space import Choice, Float, Int, PartInfo, Space, short, span
 
 __all__ = [
-    "NAIVE", "PARTS", "PRESETS", "Choice", "Float", "Int", "PartInfo", "Preset", "Space", "fill", "illegal", "label", "parse",
-    "part", "preset", "recipe_hash", "short", "spaces", "span",
+    "NAIVE",
+    "PARTS",
+    "PRESETS",
+    "Choice",
+    "Float",
+    "Int",
+    "PartInfo",
+    "Preset",
+    "Space",
+    "fill",
+    "illegal",
+    "label",
+    "parse",
+    "part",
+    "preset",
+    "recipe_hash",
+    "short",
+    "spaces",
+    "span",
 ]

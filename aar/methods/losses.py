@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     LossFn = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
 
 BUFFER = 128
-"""Rows logconf's running quantile remembers. Few, because a stale threshold trails a student that drifts to one class and
-pushes it further: at 512 a third of polarity seeds collapsed (docs/results.md). More than a small batch holds, because
-a batch of 8, or a length-sorted one, distorts its own threshold."""
+"""Rows logconf's running quantile remembers. Few, because a stale threshold trails a student that drifts to one class
+and pushes it further (docs/results.md has the collapse at 512). More than a small batch, because a batch of 8, or a
+length-sorted one, distorts its own threshold."""
 
 
 class Loss(PartInfo):
@@ -31,7 +31,7 @@ class Loss(PartInfo):
     @classmethod
     @abstractmethod
     def build(cls, params: Mapping[str, Value], prior: Tensor | None = None) -> LossFn:
-        """A fresh loss (some keep state over steps). `prior` (C,): class shares from the supervisor's held-out slice."""
+        """A fresh loss (some keep state over steps). `prior` (C,): class shares of the supervisor's held-out slice."""
 
 
 def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:

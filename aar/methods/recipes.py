@@ -43,21 +43,45 @@ NAIVE = Preset("naive-soft", Recipe(), "Burns et al. 2023", "the baseline every 
 PRESETS: tuple[Preset, ...] = (
     NAIVE,
     Preset("logconf", _recipe(loss="logconf"), "Burns et al. 2023", "lets the student overrule weak errors"),
-    Preset("early-stop", _recipe(schedule=("standard", {"epochs": 1})), "Burns et al. 2023, section 5.1",
-           "one epoch: stops before the student copies weak errors"),
-    Preset("ensemble", _recipe(supervision="ensemble"), "Lakshminarayanan et al. 2017",
-           "averages out each weak model's own noise"),
-    Preset("confident-only", _recipe(targets="confident"), "AAR baselines; EleutherAI/w2s",
-           "drops the rows the weak model is least sure of"),
-    Preset("logconf-strong", _recipe(loss=("logconf", {"a": 0.75}), targets="hard"),
-           "Burns et al. 2023, setting for a large gap", "a stronger confidence term on hard labels"),
+    Preset(
+        "early-stop",
+        _recipe(schedule=("standard", {"epochs": 1})),
+        "Burns et al. 2023, section 5.1",
+        "one epoch: stops before the student copies weak errors",
+    ),
+    Preset(
+        "ensemble",
+        _recipe(supervision="ensemble"),
+        "Lakshminarayanan et al. 2017",
+        "averages out each weak model's own noise",
+    ),
+    Preset(
+        "confident-only",
+        _recipe(targets="confident"),
+        "AAR baselines; EleutherAI/w2s",
+        "drops the rows the weak model is least sure of",
+    ),
+    Preset(
+        "logconf-strong",
+        _recipe(loss=("logconf", {"a": 0.75}), targets="hard"),
+        "Burns et al. 2023, setting for a large gap",
+        "a stronger confidence term on hard labels",
+    ),
     Preset("entropy", _recipe(loss="entropy"), "the seed article, sign mended", "rewards a confident student"),
-    Preset("linear-probe", _recipe(student="linear_probe"), "Kumar et al. 2022",
-           "frozen features cannot be bent to weak errors"),
+    Preset(
+        "linear-probe",
+        _recipe(student="linear_probe"),
+        "Kumar et al. 2022",
+        "frozen features cannot be bent to weak errors",
+    ),
     Preset("product", _recipe(loss="product"), "openai/weak-to-strong", "trusts what both models believe"),
     Preset("naive-hard", _recipe(targets="hard"), "Burns et al. 2023", "hard labels drop the weak model's doubts"),
-    Preset("confidence-weighting", _recipe(loss="confidence_weighted"), "the seed article",
-           "doubtful weak labels pull less"),
+    Preset(
+        "confidence-weighting",
+        _recipe(loss="confidence_weighted"),
+        "the seed article",
+        "doubtful weak labels pull less",
+    ),
 )
 
 
@@ -92,7 +116,9 @@ def fill(recipe: Recipe, base: Training) -> Recipe:
         for key in given.params:
             if key not in known:
                 names = ", ".join(known) or "none"
-                raise AarError(f"{slot}.{given.name}: unknown parameter {key!r}{_near(key, known)}; parameters: {names}")
+                raise AarError(
+                    f"{slot}.{given.name}: unknown parameter {key!r}{_near(key, known)}; parameters: {names}"
+                )
         params: dict[str, Value] = {}
         for key, space in known.items():
             value = checked(f"{slot}.{given.name}.{key}", space, given.params.get(key, space.default))
@@ -145,7 +171,7 @@ def preset(name: str) -> Preset:
 
 
 def parse(name: str | None, settings: Sequence[str] = ()) -> Recipe:
-    """A recipe from a preset's name (or a loss's) and settings such as `loss.a=.75`, `targets=hard`, `supervision=ensemble:3`.
+    """A recipe from a preset's or loss's name and settings: `loss.a=.75`, `targets=hard`, `supervision=ensemble:3`.
 
     Raises:
         AarError: a setting that is not `slot=part[:value]` or `slot.param=value`.
@@ -160,7 +186,9 @@ def parse(name: str | None, settings: Sequence[str] = ()) -> Recipe:
         key, equals, text = setting.partition("=")
         slot, dot, param = key.strip().partition(".")
         if not equals or slot not in PARTS:
-            raise AarError(f"--set {setting!r}: want slot=part or slot.param=value{_near(slot, SLOTS)}; slots: {', '.join(SLOTS)}")
+            raise AarError(
+                f"--set {setting!r}: want slot=part or slot.param=value{_near(slot, SLOTS)}; slots: {', '.join(SLOTS)}"
+            )
         if dot:
             old: Part = getattr(recipe, slot)
             value = _scalar(setting, text)

@@ -58,7 +58,9 @@ class Planner:
         if plan is None or role not in self.problem.models:
             return None
         inputs = Inputs({}, {})
-        names = self._model_inputs(role, inputs) | {"documents.jsonl": self._stored(self.problem.documents(role), inputs)}
+        names = self._model_inputs(role, inputs) | {
+            "documents.jsonl": self._stored(self.problem.documents(role), inputs)
+        }
         ref = self.problem.models[role].ref.model_copy(update={"weights": False})
         spec = JobSpec(
             kind=JobKind.PRETRAIN, classes=self.problem.classes, model=ref, pretrain=plan, inputs=names,
@@ -177,5 +179,3 @@ def _released(data: bytes, inputs: Inputs) -> str:
     digest = hashlib.sha256(data).hexdigest()
     inputs.released[digest] = data
     return digest
-
-

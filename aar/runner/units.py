@@ -154,9 +154,7 @@ def _once(path: Path, data: bytes) -> Path:
     return path
 
 
-def _collect(
-    bench: Bench, spec: JobSpec, units: Sequence[Unit], launch: Launch, result: Exit
-) -> list[dict[str, Any]]:
+def _collect(bench: Bench, spec: JobSpec, units: Sequence[Unit], launch: Launch, result: Exit) -> list[dict[str, Any]]:
     store = bench.problem.store
     by_name: dict[str, Output] = {o.name: o for o in launch.outputs}
     progress = read_jsonl(launch.folder, "progress.jsonl", PROGRESS_BYTES)

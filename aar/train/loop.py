@@ -148,7 +148,9 @@ def fit(
             step += 1
             progress.step(step, loss, len(rows))
     if not all(bool(torch.isfinite(p).all()) for p in model.head.parameters()):
-        raise FloatingPointError(f"seed {seed}: the weights are no longer finite; lower schedule.lr (now {training.lr:g})")
+        raise FloatingPointError(
+            f"seed {seed}: the weights are no longer finite; lower schedule.lr (now {training.lr:g})"
+        )
 
 
 @torch.inference_mode()

@@ -17,7 +17,9 @@ TEXT_WEIGHT = 0.3
 """Loss weight of the text's own tokens; the outcome words that close a document weigh 1."""
 
 
-def pretrain(spec: JobSpec, tokens: Tokens, vocabulary: int, seed: int, progress: Progress, device: torch.device) -> nn.Module:
+def pretrain(
+    spec: JobSpec, tokens: Tokens, vocabulary: int, seed: int, progress: Progress, device: torch.device
+) -> nn.Module:
     """Train a causal language model; return its backbone (what `AutoModel` builds)."""
     from transformers import AutoModelForCausalLM
 

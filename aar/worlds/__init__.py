@@ -51,14 +51,18 @@ def get(name: str, params: Mapping[str, Value] | None = None) -> World:
     if name not in WORLDS:
         near = difflib.get_close_matches(name, WORLDS, n=1)
         raise AarError(
-            f"unknown world {name!r}; " + (f"did you mean {near[0]!r}? " if near else "") + f"worlds: {', '.join(WORLDS)}"
+            f"unknown world {name!r}; "
+            + (f"did you mean {near[0]!r}? " if near else "")
+            + f"worlds: {', '.join(WORLDS)}"
         )
     world = WORLDS[name]
     for key in params or {}:
         if key not in world.model_fields:
             near = difflib.get_close_matches(key, world.model_fields, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise AarError(f"world {name!r}: unknown parameter {key!r}; {hint}parameters: {', '.join(world.model_fields)}")
+            raise AarError(
+                f"world {name!r}: unknown parameter {key!r}; {hint}parameters: {', '.join(world.model_fields)}"
+            )
     try:
         return world.model_validate(dict(params or {}))
     except ValidationError as error:

@@ -47,7 +47,7 @@ def test_weights_are_a_weighted_mean_and_all_zero_is_zero_without_gradient() -> 
     weight = torch.tensor([1.0, 3.0, 0.0], dtype=torch.float64)
     assert make("xent")(logits, Y, Y, weight, 0.0).item() == pytest.approx((ce(P0[0], 0.9) + 3 * ce(P0[1], 0.3)) / 4)
     nothing = make("xent")(logits, Y, Y, torch.zeros(3, dtype=torch.float64), 0.0)
-    nothing.backward()  # type: ignore[no-untyped-call]
+    nothing.backward()
     assert nothing.item() == 0 and logits.grad is not None and not logits.grad.any()
 
 
@@ -68,7 +68,7 @@ def test_logconf_thresholds_keep_class_shares_for_any_number_of_classes() -> Non
     loss = make("logconf", prior, a=0.9, w=0.0)
     variable = logits.clone().requires_grad_()
     zero = torch.full((400, 3), 1 / 3)
-    loss(variable, zero, zero, torch.ones(400), 1.0).backward()  # type: ignore[no-untyped-call]
+    loss(variable, zero, zero, torch.ones(400), 1.0).backward()
     assert variable.grad is not None
     # gradient = p - target; the own-label part of the target is the only one that differs between classes
     own = (variable.detach().softmax(-1) - 400 * variable.grad - 0.1 * zero).argmax(-1)
@@ -83,7 +83,7 @@ def test_logconf_remembers_enough_rows_that_a_batch_of_one_is_not_its_own_thresh
     for i in range(BUFFER):
         loss(torch.tensor([[-3.0 + 0.001 * i, 0.0]]), y, y, torch.ones(1), 1.0)
     confident = torch.tensor([[3.0, 0.0]], requires_grad=True)
-    loss(confident, y, y, torch.ones(1), 1.0).backward()  # type: ignore[no-untyped-call]
+    loss(confident, y, y, torch.ones(1), 1.0).backward()
     assert confident.grad is not None
     target = confident.detach().softmax(-1) - confident.grad
     assert target[0, 0] > 0.9, "its own label is class 0, far above the median of the rows before it"
@@ -91,7 +91,10 @@ def test_logconf_remembers_enough_rows_that_a_batch_of_one_is_not_its_own_thresh
 
 def test_product_is_the_normalised_product_of_both_beliefs() -> None:
     loss = make("product", a=2.0, b=0.5)
-    mixed = [p**0.5 * y**2 / (p**0.5 * y**2 + (1 - p) ** 0.5 * (1 - y) ** 2) for p, y in zip(P0, [0.9, 0.3, 0.6], strict=True)]
+    mixed = [
+        p**0.5 * y**2 / (p**0.5 * y**2 + (1 - p) ** 0.5 * (1 - y) ** 2)
+        for p, y in zip(P0, [0.9, 0.3, 0.6], strict=True)
+    ]
     by_hand = sum(ce(p, m) for p, m in zip(P0, mixed, strict=True)) / 3
     assert loss(LOGITS, Y, HARD, ONES, 0.0).item() == pytest.approx(by_hand), "y, not the hard target, enters"
 
@@ -109,7 +112,9 @@ def test_entropy_with_positive_k_rewards_confidence() -> None:
     loss(flat, y, y, torch.ones(1), 0.0).backward()
     make("xent")(plain, y, y, torch.ones(1), 0.0).backward()
     assert flat.grad is not None and plain.grad is not None
-    assert flat.grad[0, 0] < plain.grad[0, 0], "the step makes the likelier class likelier than cross-entropy alone would"
+    assert flat.grad[0, 0] < plain.grad[0, 0], (
+        "the step makes the likelier class likelier than cross-entropy alone would"
+    )
     entropy = sum(-(p * math.log(p) + (1 - p) * math.log(1 - p)) for p in P0) / 3
     base = make("xent")(LOGITS, Y, Y, ONES, 0.0).item()
     assert loss(LOGITS, Y, Y, ONES, 0.0).item() == pytest.approx(base + 0.5 * entropy)

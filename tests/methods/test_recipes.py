@@ -63,7 +63,11 @@ def test_parse_reads_what_one_says_aloud() -> None:
     assert recipe.supervision == Part(name="ensemble", params={"k": 3})
     assert label(recipe, BASE) == "ensemble · hard · logconf a=.75 · lr=.0001"
     assert parse("product").loss.name == "product", "a loss's name is a recipe too"
-    for bad, word in [("los.a=1", "did you mean 'loss'"), ("loss.a", "want slot=part"), ("targets=soft:1", "no parameters")]:
+    for bad, word in [
+        ("los.a=1", "did you mean 'loss'"),
+        ("loss.a", "want slot=part"),
+        ("targets=soft:1", "no parameters"),
+    ]:
         with pytest.raises(AarError, match=word):
             parse("logconf", [bad])
     with pytest.raises(AarError, match="did you mean 'logconf'"):

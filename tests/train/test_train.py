@@ -11,13 +11,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from aar.methods.losses import LOSSES
 from aar.train.job import main
 from aar.train.loop import Progress, Supervised, fit, predict, rate
 from aar.train.models import Classifier, build, pooled
 from aar.train.tokens import Tokenizer, Tokens, epoch_batches, prediction_batches
-from aar.types import JobFile, JobKind, JobSpec, Lora, ModelRef, Part, Pretrain, Recipe, Tiny, Training, Unit, canonical_json
+from aar.types import (
+    JobFile,
+    JobKind,
+    JobSpec,
+    Lora,
+    ModelRef,
+    Part,
+    Pretrain,
+    Recipe,
+    Tiny,
+    Training,
+    Unit,
+    canonical_json,
+)
 
 REF = ModelRef(tiny=Tiny(layers=1, width=16, heads=2), tokenizer="words", pool="last", max_length=8)
 WORDS = ["[PAD]", "[UNK]", "good", "bad", "film", "very", "a"]
@@ -32,7 +46,7 @@ def inputs(tmp_path: Path) -> Path:
     return folder
 
 
-def toy(n: int, seed: int) -> tuple[list[str], np.ndarray]:  # type: ignore[type-arg]
+def toy(n: int, seed: int) -> tuple[list[str], NDArray[np.int32]]:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, n)
     fill = rng.choice(["film", "very", "a"], (n, 3))
@@ -40,8 +54,9 @@ def toy(n: int, seed: int) -> tuple[list[str], np.ndarray]:  # type: ignore[type
     return [" ".join([*fill[i][: lengths[i]], ("bad", "good")[labels[i]]]) for i in range(n)], labels.astype(np.int32)
 
 
-def one_hot(labels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return np.eye(2, dtype=np.float32)[labels]
+def one_hot(labels: NDArray[np.int32]) -> NDArray[np.float32]:
+    hot: NDArray[np.float32] = np.eye(2, dtype=np.float32)[labels]
+    return hot
 
 
 def train(inputs: Path, seed: int, frozen: bool = False, **changes: float) -> tuple[Classifier, Tokens]:
@@ -157,7 +172,11 @@ def test_a_weak_job_writes_logits_and_prior_for_each_seed(tmp_path: Path, inputs
         write_weak(tmp_path, seed, 120)
     (inputs / "dev.jsonl").write_text(lines(toy(50, 9)[0]))
     spec = JobSpec(
-        kind=JobKind.WEAK, model=REF, training=Training(epochs=4, lr=5e-3, batch_size=16), rows={"dev": 50}, predict=("dev",)
+        kind=JobKind.WEAK,
+        model=REF,
+        training=Training(epochs=4, lr=5e-3, batch_size=16),
+        rows={"dev": 50},
+        predict=("dev",),
     )
     names = [f"u{s}.{n}" for s in (1, 2) for n in ("dev", "prior")]
     out = job(tmp_path, spec, [Unit(seed=1), Unit(seed=2)], names)
@@ -219,5 +238,7 @@ def test_the_entry_reports_failure_by_exit_code_and_traceback(tmp_path: Path, in
     (tmp_path / "out" / "progress.jsonl").touch()
     spec = JobSpec(kind=JobKind.WEAK, model=REF, training=Training())
     (tmp_path / "job.json").write_text(canonical_json(JobFile(spec=spec, units=(Unit(seed=0),))))
-    done = subprocess.run([sys.executable, "-m", "aar.train", str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "aar.train", str(tmp_path)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1 and "train.jsonl" in done.stderr

@@ -1,0 +1,5 @@
+"""`python -m aar.cli`."""
+
+from aar.cli import main
+
+main()

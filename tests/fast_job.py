@@ -1,0 +1,137 @@
+"""Stands in for `python -m aar.train JOB_DIR` where a test is about the loop: same files in and out, no training.
+
+A program, not a module: run with `-I -S`, standard library only, about 50 ms a job. It knows polarity's rule, so it needs no labels to be
+right as often as `accuracy` says. What it answers depends on the seed, the recipe and the bytes of the seed's own
+inputs, and on nothing else.
+
+The workspace (JOB_DIR/../..) holds what tests say to it and read from it:
+
+    launches.jsonl   a line for each start: attempt, kind, seeds, files under in/
+    trouble.json     {part's name or job's kind: what to do wrong}, see `misbehave`
+    JOB_DIR/hold     while this exists, the job waits after its first line of progress
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import signal
+import sys
+import time
+from array import array
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+GAINS = {
+    "logconf": 0.07, "product": 0.03, "entropy": 0.01, "confidence_weighted": 0.02, "hard": 0.01, "sharpen": 0.01,
+    "confident": -0.03, "ensemble": 0.02, "linear_probe": -0.1,
+}  # fmt: skip
+
+
+def accuracy(kind: str, recipe: Json | None) -> float:
+    """How often a model of this kind is right."""
+    if kind != "transfer" or recipe is None:
+        return {"weak": 0.66, "ceiling": 0.93}[kind]
+    value = 0.74 + sum(GAINS.get(part["name"], 0.0) for part in recipe.values())
+    if recipe["loss"]["name"] == "logconf":
+        value += 0.05 - 0.1 * abs(recipe["loss"]["params"]["a"] - 0.75)
+    return min(value, 0.95)
+
+
+def main(folder: Path) -> None:
+    job: Json = json.loads((folder / "job.json").read_text())
+    spec, workspace = job["spec"], folder.parent.parent
+    seeds = [unit["seed"] for unit in job["units"]]
+    inside = sorted(str(p.relative_to(folder / "in")) for p in (folder / "in").rglob("*") if p.is_file())
+    line = {"attempt": folder.name, "kind": spec["kind"], "seeds": seeds, "inputs": inside}
+    with (workspace / "launches.jsonl").open("a") as launches:
+        launches.write(json.dumps(line) + "\n")
+    names = {spec["kind"]} | {part["name"] for part in (spec["recipe"] or {}).values()}
+    trouble = workspace / "trouble.json"
+    told = json.loads(trouble.read_text()) if trouble.exists() else {}
+    how = next((what for name, what in told.items() if name in names), None)
+    with (folder / "out" / "progress.jsonl").open("a") as progress:
+        for seed in seeds:
+            for step in range(3):
+                point = {"seed": seed, "step": step, "loss": 1 / (step + 1), "examples_s": 1000.0}
+                progress.write(json.dumps(point) + "\n")
+            progress.flush()
+            while (folder / "hold").exists():
+                time.sleep(0.01)
+    if how is not None:
+        misbehave(how, folder)
+    for seed in seeds:
+        for name, data in answers(folder, spec, seed):
+            with (folder / "out" / f"u{seed}.{name}").open("r+b") as out:
+                out.write(data)
+    if how is not None:
+        spoil(how, folder, f"u{seeds[0]}.dev")
+
+
+def answers(folder: Path, spec: Json, seed: int) -> Iterator[tuple[str, bytes]]:
+    """(output's name, content) of one seed."""
+    own = hashlib.sha256(json.dumps([seed, spec["recipe"]], sort_keys=True).encode())
+    for path in sorted((folder / "in" / f"u{seed}").glob("*")):
+        own.update(path.read_bytes())
+    if spec["kind"] == "weak":
+        yield "prior", array("f", [1 / spec["classes"]] * spec["classes"]).tobytes()
+    share = accuracy(spec["kind"], spec["recipe"])
+    for split in spec["predict"]:
+        draw = random.Random(own.hexdigest() + split)
+        logits = array("f")
+        for text in (folder / "in" / f"{split}.jsonl").read_text().splitlines():
+            right = draw.random() < share
+            logits.extend([0.0, (1.0 if truth(json.loads(text)["text"]) == right else -1.0) * (0.5 + draw.random())])
+        yield split, logits.tobytes()
+
+
+def truth(text: str, scope: int = 3) -> bool:
+    """Polarity's rule: is the sentence positive?"""
+    words = text.split()
+    total = 0
+    for i, word in enumerate(words):
+        sign = 1 if word.startswith("good") else -1 if word.startswith("bad") else 0
+        if sign and any(w.startswith("not") for w in words[max(0, i - scope) : i]):
+            sign = -sign
+        total += sign
+    return total > 0
+
+
+def misbehave(how: str, folder: Path) -> None:
+    """What can go wrong before the answers are written."""
+    if how == "crash":
+        sys.stderr.write("step 3: about to fail\nValueError: the loss is not a number\n")
+        sys.exit(1)
+    if how == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(60)
+    if how == "memory":
+        hoard = [bytearray(os.urandom(1 << 20)) for _ in range(400)]
+        time.sleep(60 + len(hoard))
+    if how == "disk":
+        with (folder / "out" / "log2").open("wb") as file:
+            while True:
+                file.write(bytes(1 << 20))
+    if how == "killed once" and folder.name.endswith("-0"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def spoil(how: str, folder: Path, name: str) -> None:
+    """What can go wrong with an answer after it was written."""
+    path = folder / "out" / name
+    if how == "short":
+        os.truncate(path, path.stat().st_size - 4)
+    if how == "linked":
+        path.rename(folder / "elsewhere")
+        path.symlink_to(folder / "elsewhere")
+    if how == "missing":
+        path.unlink()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
