@@ -14,7 +14,7 @@ from typing import Any
 from aar.agent.graph import Budget, Loop, compile_graph
 from aar.agent.researchers import RESEARCHERS, Human, Researcher
 from aar.executor import Executor, Stopped
-from aar.ledger import Ledger
+from aar.ledger import LeaseLost, Ledger
 from aar.runner.bench import Bench, Problem
 from aar.runner.trial import Runner
 from aar.runner.units import JobFailed, orphans
@@ -127,6 +127,10 @@ def work(
             tail = f"\n{error.result.log_tail[-2000:]}" if isinstance(error, JobFailed) else ""
             bench.lease.set_search(status="failed", reason=f"{error}{tail}", finished=time.time())
             raise AarError(f"search {search}: {error}{tail}") from error
+        except Exception as error:
+            with contextlib.suppress(LeaseLost):
+                bench.lease.set_search(status="stopped", reason=f"{type(error).__name__}: {error}")
+            raise
         finally:
             waiting: int = mirror.stop(FLUSH_SECONDS)
     return waiting

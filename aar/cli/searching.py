@@ -155,7 +155,7 @@ def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> 
     try:
         waiting = work(ledger, settings, search, write, lambda: View(ledger, search, console))
     except Stopped:
-        console.print(f"\nstopped; everything so far is kept. Go on with:  aar resume {search}{where}", highlight=False)
+        console.print(f"\nstopped; everything so far is kept. Go on with:  aar resume {search}{where}", highlight=False, soft_wrap=True)
         sys.exit(130)
     except (LeaseHeld, LeaseLost) as error:
         raise AarError(str(error)) from error

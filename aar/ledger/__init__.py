@@ -6,6 +6,7 @@ writes carry the lease's fence and fail with `LeaseLost` once somebody else has 
 
 from aar.ledger.lease import LeaseHeld, LeaseLost
 from aar.ledger.records import TrialRow, UnitRow
-from aar.ledger.store import Lease, Ledger
+from aar.ledger.store import Ledger
+from aar.ledger.writer import Lease
 
 __all__ = ["Lease", "LeaseHeld", "LeaseLost", "Ledger", "TrialRow", "UnitRow"]

@@ -8,6 +8,8 @@ from typing import Any
 
 from aar.types import Author, PublicScore, Recipe, TrialStatus, Word
 
+Row = Mapping[str, Any]
+
 
 class TrialRow(Word):
     """One trial as the ledger holds it. `view` is what the gate let out; exact scores are elsewhere."""

@@ -1,25 +1,22 @@
-"""The ledger's reads and writes. A reader asks `Ledger`; the search's one writer writes through its `Lease`."""
+"""The ledger's reads, what any process may write, and becoming a search's one writer."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, select, update
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import IntegrityError
 
 from aar.ledger import tables as t
-from aar.ledger.lease import HEARTBEAT_SECONDS, LEASE_SECONDS, LeaseHeld, LeaseLost, is_gone, me
-from aar.ledger.records import TrialRow, UnitRow
+from aar.ledger.lease import LEASE_SECONDS, LeaseHeld, is_gone, me
+from aar.ledger.records import Row, TrialRow, UnitRow
+from aar.ledger.writer import Lease
 from aar.types import Finding, canonical_json
-
-Row = Mapping[str, Any]
 
 
 def _engine(url: str) -> Engine:
@@ -212,193 +209,3 @@ class Ledger:
             else:
                 c.execute(update(t.leases).where(t.leases.c.search == search).values(**values))
         return Lease(self, search, fence)
-
-
-class Lease:
-    """The right to write one search. Every write is one transaction that first checks the fence.
-
-    Use as a context manager: a heartbeat renews it, leaving releases it.
-    """
-
-    def __init__(self, ledger: Ledger, search: str, fence: int) -> None:
-        self.ledger, self.search, self.fence = ledger, search, fence
-        self._stop = threading.Event()
-        self._beat = threading.Thread(target=self._renew, name=f"lease-{search}", daemon=True)
-
-    def __enter__(self) -> Lease:
-        self._beat.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._beat.join()
-        with self.ledger.engine.begin() as c:
-            c.execute(
-                update(t.leases)
-                .where(t.leases.c.search == self.search, t.leases.c.fence == self.fence)
-                .values(expires=0.0, holder="")
-            )
-
-    def _renew(self) -> None:
-        while not self._stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(LeaseLost), self.writing() as c:
-                c.execute(
-                    update(t.leases).where(t.leases.c.search == self.search).values(expires=time.time() + LEASE_SECONDS)
-                )
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """One transaction under the fence.
-
-        Raises:
-            LeaseLost: another process took the search over; nothing was written.
-        """
-        with self.ledger.engine.begin() as c:
-            fence = c.execute(select(t.leases.c.fence).where(t.leases.c.search == self.search)).scalar_one()
-            if fence != self.fence:
-                raise LeaseLost(f"search {self.search}: this process's lease {self.fence} was replaced by {fence}")
-            yield c
-
-    def set_search(self, **fields: Any) -> None:
-        """Update the search's row."""
-        with self.writing() as c:
-            c.execute(update(t.searches).where(t.searches.c.id == self.search).values(**fields))
-            self._mirror(c, "search", None)
-
-    def propose(self, number: int, **fields: Any) -> None:
-        """Commit a proposal before anything is submitted."""
-        with self.writing() as c:
-            c.execute(
-                insert(t.trials).values(
-                    search=self.search, number=number, created=time.time(), n_seeds=0, seconds=0.0, **fields
-                )
-            )
-
-    def set_trial(self, number: int, mirror: bool = False, **fields: Any) -> None:
-        """Update a trial; `mirror` also queues it for tracking, in the same transaction."""
-        with self.writing() as c:
-            where = (t.trials.c.search == self.search, t.trials.c.number == number)
-            c.execute(update(t.trials).where(*where).values(**fields))
-            if mirror:
-                self._mirror(c, "trial", number)
-
-    def start_attempt(self, attempt: str, kind: str, keys: Sequence[str], trial: int | None) -> None:
-        """A job is about to start, or to be adopted: the row then takes this lease's fence."""
-        with self.writing() as c:
-            known = c.execute(select(t.attempts.c.id).where(t.attempts.c.id == attempt)).first()
-            if known:
-                c.execute(update(t.attempts).where(t.attempts.c.id == attempt).values(fence=self.fence))
-                return
-            c.execute(
-                insert(t.attempts).values(
-                    id=attempt,
-                    search=self.search,
-                    trial=trial,
-                    kind=kind,
-                    keys=canonical_json(list(keys)),
-                    status="running",
-                    fence=self.fence,
-                    started=time.time(),
-                )
-            )
-
-    def finish_attempt(
-        self, attempt: str, status: str, exit_json: str, units: Sequence[Row], spend: Row | None, tainted: bool
-    ) -> None:
-        """A job's end, its units, their artifacts and what it cost: one transaction."""
-        now = time.time()
-        with self.writing() as c:
-            row = c.execute(select(t.attempts).where(t.attempts.c.id == attempt)).mappings().one()
-            if row["status"] != "running":
-                return
-            c.execute(
-                update(t.attempts).where(t.attempts.c.id == attempt).values(status=status, exit=exit_json, finished=now)
-            )
-            for unit in units:
-                # Computed again only when the store lost the files: the new digests replace the old.
-                c.execute(t.units.delete().where(t.units.c.key == unit["key"]))
-                c.execute(insert(t.units).values(attempt=attempt, created=now, tainted=tainted, **unit))
-                for digest in json.loads(unit["outputs"]).values():
-                    if not c.execute(select(t.artifacts.c.digest).where(t.artifacts.c.digest == digest)).first():
-                        c.execute(insert(t.artifacts).values(digest=digest, tainted=tainted))
-            if spend is not None:
-                c.execute(insert(t.spend).values(search=self.search, at=now, **spend))
-
-    def stale_attempt(self, attempt: str) -> None:
-        """A result that came after somebody else took over: kept, marked, never used."""
-        with self.ledger.engine.begin() as c:
-            where = (t.attempts.c.id == attempt, t.attempts.c.fence == self.fence)
-            c.execute(update(t.attempts).where(*where).values(status="stale", finished=time.time()))
-
-    def record_scores(self, arm: str, split: str, rows: Sequence[tuple[int, float, str]]) -> None:
-        """Exact accuracies by seed with the array they came from."""
-        now = time.time()
-        with self.writing() as c:
-            s = t.scores
-            for seed, accuracy, array in rows:
-                where = (s.c.search == self.search, s.c.arm == arm, s.c.split == split, s.c.seed == seed)
-                if not c.execute(select(s.c.seed).where(*where)).first():
-                    values = {"search": self.search, "arm": arm, "split": split, "seed": seed}
-                    c.execute(insert(s).values(accuracy=accuracy, array=array, created=now, **values))
-
-    def count_look(self, arm: str, split: str) -> None:
-        """Somebody is about to be told a number that needs labels."""
-        with self.writing() as c:
-            c.execute(insert(t.queries).values(search=self.search, arm=arm, split=split, at=time.time()))
-
-    def open_seal(self, data_digest: str, trial: int) -> int:
-        """Open the sealed split for one trial, once per search; how many openings the data has had.
-
-        Raises:
-            RuntimeError: this search opened it for another trial.
-        """
-        with self.writing() as c:
-            old = c.execute(select(t.openings).where(t.openings.c.search == self.search)).mappings().first()
-            if old is not None and old["trial"] != trial:
-                raise RuntimeError(f"search {self.search} opened the sealed split for trial {old['trial']} already")
-            if old is None:
-                c.execute(
-                    insert(t.openings).values(search=self.search, data_digest=data_digest, trial=trial, at=time.time())
-                )
-        return self.ledger.openings(data_digest)
-
-    def confirm(self, trial: int, views: Any) -> None:
-        """A confirmed trial's views (selected, fresh, sealed, gain), replacing an unfinished confirmation's."""
-        with self.writing() as c:
-            where = (t.confirmations.c.search == self.search, t.confirmations.c.trial == trial)
-            c.execute(t.confirmations.delete().where(*where))
-            c.execute(
-                insert(t.confirmations).values(
-                    search=self.search, trial=trial, views=canonical_json(views), created=time.time()
-                )
-            )
-            self._mirror(c, "trial", trial)
-
-    def find(self, finding: Finding) -> None:
-        """Note what was learnt, once."""
-        with self.writing() as c:
-            where = (t.findings.c.search == self.search, t.findings.c.text == finding.text)
-            if not c.execute(select(t.findings.c.id).where(*where)).first():
-                c.execute(
-                    insert(t.findings).values(
-                        search=self.search,
-                        text=finding.text,
-                        at=time.time(),
-                        trials=canonical_json(list(finding.trials)),
-                    )
-                )
-
-    def spend(self, kind: str, seconds: float, trial: int | None = None, gpu_seconds: float = 0.0) -> None:
-        """Seconds spent on something."""
-        with self.writing() as c:
-            c.execute(
-                insert(t.spend).values(
-                    search=self.search, trial=trial, kind=kind, seconds=seconds, gpu_seconds=gpu_seconds, at=time.time()
-                )
-            )
-
-    def _mirror(self, c: Connection, what: str, trial: int | None) -> None:
-        c.execute(insert(t.outbox).values(search=self.search, what=what, trial=trial, at=time.time()))
-
-
-__all__ = ["IntegrityError", "Lease", "LeaseHeld", "LeaseLost", "Ledger"]

@@ -1,0 +1,419 @@
+"""Loops that are killed, jobs that go wrong, budgets that end: nothing is lost, nothing is done or counted twice.
+
+Jobs are `fast_job.py`; everything else is the product, in real processes through the real process sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aar.agent import run as agent_run
+from aar.agent.run import Plan, create, opened, work
+from aar.agent.researchers import Human, Situation
+from aar.ledger import Ledger
+from aar.runner.trial import Runner
+from aar.runner.units import ensure
+from aar.sandbox.process import ProcessSandbox
+from aar.settings import Settings
+from aar.tasks import load_task
+from aar.types import AarError, Hypothesis, Part, Recipe, TaskSpec, TrialStatus
+from aar.vault import SEALED, Vault
+from tests.loops import (
+    NO_TRACKING,
+    VICTIM,
+    Child,
+    begun,
+    fast_sandbox,
+    launches,
+    ledger_of,
+    outcome,
+    until,
+    write_task,
+)
+
+TRIALS = 3
+POINTS = ("submit", "job", "result", "record", "fresh", "seal")
+
+
+class Place:
+    """A workspace and the children that run in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.workspace = folder, folder / "ws"
+        self.task = write_task(folder)
+        self.options = ["--workspace", str(self.workspace), "--sandbox", "process"]
+        self.count = 0
+
+    def run(self, *more: str, fault: str | None = None, **env: str) -> Child:
+        return self._start("run", str(self.task), "--trials", str(TRIALS), *more, fault=fault, **env)
+
+    def resume(self, *more: str, fault: str | None = None, **env: str) -> Child:
+        return self._start("resume", *more, fault=fault, **env)
+
+    def _start(self, *argv: str, fault: str | None, **env: str) -> Child:
+        self.count += 1
+        return Child(self.folder / f"out{self.count}", [*argv, *self.options], fault, **env)
+
+    def held(self) -> Path:
+        """The folder of the job that waits for its `hold` to go."""
+        found: list[Path] = []
+
+        def look() -> bool:
+            found[:] = [p.parent for p in (self.workspace / "jobs").glob("*/hold") if begun(p.parent)]
+            return bool(found)
+
+        until(look)
+        return found[0]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """The search that nothing happens to."""
+    place = Place(tmp_path_factory.mktemp("undisturbed"))
+    child = place.run()
+    assert child.end() == 0, child.text
+    return place
+
+
+def shape(workspace: Path) -> list[tuple[str, list[int], list[str]]]:
+    """What was started, in any order: kind, seeds and inputs of each launch."""
+    return sorted((j["kind"], j["seeds"], j["inputs"]) for j in launches(workspace))
+
+
+def assert_whole(workspace: Path) -> None:
+    """Nothing is under way, nothing was computed or paid for twice, nothing lies about."""
+    with ledger_of(workspace) as ledger:
+        (row,) = ledger.searches()
+        assert row["status"] == "complete"
+        trials = ledger.trials(row["id"])
+        assert [t.number for t in trials] == list(range(TRIALS + 1))
+        assert all(t.finished is not None and t.reason != "" for t in trials)
+        assert {t.status for t in trials} <= {TrialStatus.COMPLETE, TrialStatus.PRUNED}
+        assert sum(1 for c in ledger.confirmations(row["id"]) if "sealed" in c["views"]) == 1
+        attempts = ledger.attempts(row["id"])
+        good = Counter(key for a in attempts if a["status"] == "ok" for key in json.loads(a["keys"]))
+        assert set(good.values()) == {1}, "a unit was computed twice"
+        assert not [a for a in attempts if a["status"] == "running"]
+        spent = sum(json.loads(a["exit"])["seconds"] for a in attempts)
+        assert ledger.spent(row["id"])["job_seconds"] == pytest.approx(spent), "a job was paid for twice, or not"
+    assert list((workspace / "jobs").iterdir()) == [], "job folders hold labels and go with the job"
+
+
+# ---------------------------------------------------------------- the loop is killed
+
+
+@pytest.mark.parametrize("slots", ["1", "2"])
+@pytest.mark.parametrize("fault", POINTS)
+def test_a_killed_search_ends_as_an_undisturbed_one(
+    fault: str, slots: str, place: Place, undisturbed: Place
+) -> None:
+    child = place.run(fault=fault, AAR_SLOTS=slots)
+    assert child.end() == -signal.SIGKILL, child.text
+    orphan = place.held() if fault == "job" else None
+    again = place.resume(AAR_SLOTS=slots)
+    if orphan is not None:
+        assert ProcessSandbox().alive(orphan.name, str(orphan)), "the job was to outlive its loop"
+        until(lambda: _fence(place.workspace, orphan.name) == 2)
+        (orphan / "hold").unlink()
+    assert again.end() == 0, again.text
+    assert_whole(place.workspace)
+    starts = Counter(j["attempt"] for j in launches(place.workspace))
+    assert set(starts.values()) == {1}, "a job was started twice"
+    if slots == "1":
+        assert outcome(place.workspace) == outcome(undisturbed.workspace)
+        assert shape(place.workspace) == shape(undisturbed.workspace)
+
+
+def _fence(workspace: Path, attempt: str) -> int:
+    """The lease under which an attempt is waited for."""
+    with ledger_of(workspace) as ledger:
+        (row,) = ledger.searches()
+        return next(int(a["fence"]) for a in ledger.attempts(row["id"]) if a["id"] == attempt)
+
+
+def test_a_search_killed_before_mlflow_heard_of_it_is_mirrored_once(place: Place) -> None:
+    assert place.run(fault="record").end() == -signal.SIGKILL
+    with ledger_of(place.workspace) as ledger:
+        assert VICTIM in [e["trial"] for e in ledger.unsent()]
+    store = f"sqlite:///{place.workspace / 'mlflow.db'}"
+    again = place.resume(AAR_TRACKING_URI=store)
+    assert again.end() == 0, again.text
+    assert "did not answer" not in again.text
+    with ledger_of(place.workspace) as ledger:
+        assert ledger.unsent() == []
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(store)
+    experiment = client.get_experiment_by_name("aar/tiny")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(r.data.tags.get("aar.trial", "search") for r in runs) == [*map(str, range(TRIALS + 1)), "search"]
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(place: Place, undisturbed: Place) -> None:
+    child = place.run(fault="hold")
+    job = place.held()
+    child.signal(signal.SIGINT)
+    assert child.end() == 130, child.text
+    with ledger_of(place.workspace) as ledger:
+        (row,) = ledger.searches()
+        assert (row["status"], row["finished"]) == ("stopped", None)
+        assert [a["status"] for a in ledger.attempts(row["id"]) if a["id"] == job.name] == ["stopped"]
+        spent = ledger.spent(row["id"])
+        assert spent["job_seconds"] > 0
+    assert re.search(rf"Go on with:\s+aar resume {row['id']} --workspace {re.escape(str(place.workspace))}", child.text)
+    assert "Traceback" not in child.text
+    assert not job.exists()
+    again = place.resume(row["id"])
+    assert again.end() == 0, again.text
+    assert_whole(place.workspace)
+    assert outcome(place.workspace) == outcome(undisturbed.workspace)
+    assert len(launches(place.workspace)) == len(launches(undisturbed.workspace)) + 1, "only the stopped job ran again"
+    with ledger_of(place.workspace) as ledger:
+        after = ledger.spent(row["id"])
+    assert after["job_seconds"] > spent["job_seconds"] and after["wall_seconds"] > spent["wall_seconds"]
+
+
+def test_of_two_resumes_the_second_is_refused(place: Place, undisturbed: Place) -> None:
+    assert place.run(fault="submit").end() == -signal.SIGKILL
+    first = place.resume(fault="hold")
+    job = place.held()
+    second = place.resume()
+    assert second.end() == 2, second.text
+    assert re.search(rf"is being written by \S+:{first.process.pid}:\d+ .*stop it first", second.text), second.text
+    assert "Traceback" not in second.text
+    (job / "hold").unlink()
+    assert first.end() == 0, first.text
+    assert outcome(place.workspace) == outcome(undisturbed.workspace)
+    assert shape(place.workspace) == shape(undisturbed.workspace)
+
+
+def test_a_dead_tracking_server_costs_nothing(undisturbed: Place) -> None:
+    text = Path(undisturbed.folder / "out1").read_text()
+    with ledger_of(undisturbed.workspace) as ledger:
+        waiting = len(ledger.unsent())
+    assert waiting > TRIALS
+    assert f"tracking at {NO_TRACKING} did not answer: {waiting} records wait in the ledger" in text
+    assert "Traceback" not in text
+    assert_whole(undisturbed.workspace)
+
+
+# ---------------------------------------------------------------- labels
+
+
+def test_labels_reach_only_the_jobs_that_may_have_them_and_go_with_them(undisturbed: Place) -> None:
+    for job in launches(undisturbed.workspace):
+        labels = {name.rpartition("/")[2] for name in job["inputs"] if "label" in name}
+        expected = {"weak": {"train.labels", "val.labels"}, "ceiling": {"transfer.labels"}, "transfer": set()}
+        assert labels == expected[job["kind"]], job
+        if "test.jsonl" in job["inputs"]:
+            assert min(job["seeds"]) >= 500, "test inputs are for confirmation only"
+    assert {j["kind"] for j in launches(undisturbed.workspace)} == {"weak", "ceiling", "transfer"}
+    assert list((undisturbed.workspace / "jobs").iterdir()) == []
+    with ledger_of(undisturbed.workspace) as ledger:
+        digest = ledger.searches()[0]["data_digest"]
+    vault = Vault(undisturbed.workspace / "vault")
+    vectors = {split: vault.truth(digest, split).astype("<i4").tobytes() for split in SEALED}
+    files = [p for p in (undisturbed.workspace / "store").rglob("*") if p.is_file()]
+    assert len(files) > 10
+    for file in files:
+        data = file.read_bytes()
+        assert all(vector[:400] not in data for vector in vectors.values()), f"{file} holds labels"
+        assert not _labels_like(data), f"{file} looks like a label vector"
+
+
+def _labels_like(data: bytes) -> bool:
+    if len(data) % 4 or len(data) < 64:
+        return False
+    return bool(np.isin(np.frombuffer(data, "<i4"), (0, 1)).all())
+
+
+# ---------------------------------------------------------------- jobs that go wrong
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setattr(agent_run, "choose", fast_sandbox)
+    return Settings(workspace=tmp_path / "ws", tracking_uri=NO_TRACKING, sandbox="process", slots=1)
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Iterator[Ledger]:
+    ledger = Ledger(settings.ledger_url)
+    yield ledger
+    ledger.close()
+
+
+def tiny(folder: Path, *sets: str) -> TaskSpec:
+    return load_task(write_task(folder), sets)[0]
+
+
+def trouble(settings: Settings, **told: str) -> None:
+    (settings.folder(".") / "trouble.json").write_text(json.dumps(told))
+
+
+class Scripted:
+    """A researcher that proposes these parts, in this order."""
+
+    name = "scripted"
+    parts: tuple[tuple[str, str], ...] = ()
+
+    def propose(self, now: Situation) -> Hypothesis:
+        slot, part = self.parts[now.number - 1]
+        return Human(Recipe(**{slot: Part(name=part)})).propose(now)
+
+
+TROUBLES = [
+    ("loss", "logconf", "crash", "transfer job failed: exit code 1"),
+    ("supervision", "ensemble", "hang", "transfer job timeout: over its deadline of 4.8 s"),
+    ("targets", "confident", "short", "transfer job failed: output u0.dev: 4796 bytes; 4800 declared"),
+    ("loss", "entropy", "linked", "transfer job failed: output u0.dev: a symbolic link; a regular file is needed"),
+    ("student", "linear_probe", "missing", "transfer job failed: output u0.dev: missing; a regular file is needed"),
+    ("loss", "product", "memory", "transfer job oom: over its memory limit of 256 MiB"),
+    ("loss", "confidence_weighted", "disk", "transfer job failed: exit code 1"),
+]
+WELL = [("targets", "hard", "killed once"), ("targets", "sharpen", "")]
+
+
+@pytest.fixture(scope="module")
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ledger, str]]:
+    """A search in which seven trials go wrong, each in its own way, and two go well."""
+    folder = tmp_path_factory.mktemp("troubled")
+    settings = Settings(workspace=folder / "ws", tracking_uri=NO_TRACKING, sandbox="process", slots=2)
+    told = [(slot, part, how) for slot, part, how, _ in TROUBLES] + WELL
+    trouble(settings, **{part: how for _, part, how in told if how})
+    Scripted.parts = tuple((slot, part) for slot, part, _ in told)
+    with pytest.MonkeyPatch.context() as patch, closing(Ledger(settings.ledger_url)) as ledger:
+        patch.setattr(agent_run, "choose", fast_sandbox)
+        patch.setitem(agent_run.RESEARCHERS, "scripted", Scripted)
+        task = tiny(folder, "limits.minutes=0.08", "limits.memory=256m")
+        search = create(ledger, settings, task, Plan(trials=len(told), researcher="scripted", confirm_top=1))
+        work(ledger, settings, search, lambda: None)
+        yield ledger, search
+
+
+@pytest.mark.parametrize("number", range(1, len(TROUBLES) + 1), ids=lambda n: TROUBLES[n - 1][2])
+def test_a_job_that_goes_wrong_fails_its_trial_with_the_reason(number: int, troubled: tuple[Ledger, str]) -> None:
+    ledger, search = troubled
+    slot, part, how, reason = TROUBLES[number - 1]
+    trial = ledger.trial(search, number)
+    assert getattr(trial.recipe, slot).name == part
+    assert trial.status is TrialStatus.FAILED and (trial.reason or "").startswith(reason), trial.reason
+    assert (trial.view, trial.n_seeds) == (None, 0), "a failed job is not a score"
+    (attempt,) = (a for a in ledger.attempts(search, trial=number) if a["kind"] == "transfer")
+    log = json.loads(attempt["exit"])["log_tail"]
+    if how == "crash":
+        assert log == "step 3: about to fail\nValueError: the loss is not a number\n"
+    if how == "disk":
+        assert "File too large" in log
+
+
+def test_the_trials_after_it_still_run_and_the_search_ends(troubled: tuple[Ledger, str]) -> None:
+    ledger, search = troubled
+    row = ledger.search(search)
+    assert row is not None and row["status"] == "complete"
+    well = range(len(TROUBLES) + 1, len(TROUBLES) + len(WELL) + 1)
+    statuses = [ledger.trial(search, n).status for n in well]
+    assert set(statuses) <= {TrialStatus.COMPLETE, TrialStatus.PRUNED} and TrialStatus.COMPLETE in statuses
+    assert [c["trial"] for c in ledger.confirmations(search)] != []
+
+
+def test_what_the_machine_did_to_a_job_is_tried_again(troubled: tuple[Ledger, str]) -> None:
+    ledger, search = troubled
+    number = len(TROUBLES) + 1
+    statuses = [a["status"] for a in ledger.attempts(search, trial=number) if a["kind"] == "transfer"]
+    assert statuses[:2] == ["infra", "ok"]
+    assert all(t.status is not TrialStatus.FAILED for t in ledger.trials(search) if t.number in (0, number))
+
+
+def test_a_failing_naive_ends_the_search_and_says_so(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
+    trouble(settings, transfer="crash")
+    search = create(ledger, settings, tiny(tmp_path), Plan(trials=3))
+    with pytest.raises(AarError, match=rf"search {search}: transfer job failed: exit code 1\nstep 3: about to fail"):
+        work(ledger, settings, search, lambda: None)
+    row = ledger.search(search)
+    assert row is not None and row["status"] == "failed" and "the loss is not a number" in row["reason"]
+    assert ledger.trials(search) == []
+    # With the fault mended the same search goes on.
+    trouble(settings)
+    work(ledger, settings, search, lambda: None)
+    assert [t.number for t in ledger.trials(search)] == [0, 1, 2, 3]
+
+
+def test_a_ceiling_that_is_not_above_the_weak_model_is_said_before_any_trial(
+    settings: Settings, ledger: Ledger, tmp_path: Path
+) -> None:
+    trouble(settings, ceiling="guess")
+    search = create(ledger, settings, tiny(tmp_path), Plan(trials=3))
+    with pytest.raises(AarError, match="the ceiling is not above the weak model .* use a weaker weak model"):
+        work(ledger, settings, search, lambda: None)
+    assert ledger.trials(search) == []
+    assert {j["kind"] for j in launches(settings.root)} == {"weak", "ceiling"}, "a student was trained for nothing"
+
+
+# ---------------------------------------------------------------- taint
+
+
+def test_what_was_derived_from_truth_never_enters_a_trial(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
+    search = create(ledger, settings, tiny(tmp_path), Plan())
+    with opened(ledger, settings, search) as bench:
+        runner = Runner(bench)
+        ceiling, weak = runner.ceiling([0])[0], runner.weak([0])[0]
+        assert ledger.tainted(ceiling.outputs["dev"]) and not ledger.tainted(weak.outputs["transfer"])
+        before = len(launches(settings.root))
+        for name, digest in (("transfer", ceiling.outputs["dev"]), ("prior", ceiling.outputs["dev"])):
+            planned = runner.planner.transfer([0], Recipe(), False, None, {0: weak.outputs | {name: digest}})
+            with pytest.raises(AarError, match="refused: .* carries ground truth and was about to enter a trial"):
+                ensure(bench, planned)
+        planned = runner.planner.transfer([0], Recipe(), False, None, {0: weak.outputs})
+        spec = planned.spec.model_copy(update={"inputs": planned.spec.inputs | {"transfer.labels": "0" * 64}})
+        with pytest.raises(AarError, match="refused: transfer.labels"):
+            ensure(bench, planned._replace(spec=spec))
+        assert len(launches(settings.root)) == before
+        ensure(bench, planned)
+
+
+# ---------------------------------------------------------------- budgets
+
+
+def test_a_budget_of_hours_that_is_spent_ends_the_search_at_once(
+    settings: Settings, ledger: Ledger, tmp_path: Path
+) -> None:
+    search = create(ledger, settings, tiny(tmp_path), Plan(trials=None, hours=2.0))
+    with ledger.hold(search) as lease:
+        lease.spend("wall", 2 * 3600.0)  # what an earlier run of this search has spent
+    work(ledger, settings, search, lambda: None)
+    assert [t.number for t in ledger.trials(search)] == [0], "naive is outside the budget, nothing else is"
+
+
+def test_a_budget_of_gpu_hours_counts_what_jobs_held(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
+    task = tiny(tmp_path, "limits.gpus=2")
+    search = create(ledger, settings, task, Plan(trials=3, gpu_hours=1e-9))
+    work(ledger, settings, search, lambda: None)
+    assert [t.number for t in ledger.trials(search)] == [0]
+    spent = ledger.spent(search)
+    assert spent["gpu_seconds"] == pytest.approx(2 * spent["job_seconds"]) and spent["gpu_seconds"] > 0
+
+
+def test_trials_are_counted_over_a_resume(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
+    search = create(ledger, settings, tiny(tmp_path), Plan(trials=1, confirm_top=1))
+    work(ledger, settings, search, lambda: None)
+    before = ledger.spent(search), len(launches(settings.root))
+    work(ledger, settings, search, lambda: None)
+    assert [t.number for t in ledger.trials(search)] == [0, 1]
+    after = ledger.spent(search)
+    assert len(launches(settings.root)) == before[1] and after["job_seconds"] == before[0]["job_seconds"]
