@@ -111,13 +111,14 @@ def _study(task: TaskSpec, trials: Sequence[TrialRow], sampler: Any) -> optuna.S
     states = optuna.trial.TrialState
     for trial in _remembered(trials, values):
         params = {k: v for k, v in _params(trial.recipe).items() if k in distributions}
-        running = trial.number not in values
+        failed = trial.status is TrialStatus.FAILED
+        running = trial.number not in values and not failed
         try:
             frozen = optuna.trial.create_trial(
                 params=params,
                 distributions={k: distributions[k] for k in params},
-                value=None if running else values[trial.number],
-                state=states.RUNNING if running else states.COMPLETE,
+                value=None if running or failed else values[trial.number],
+                state=states.FAIL if failed else states.RUNNING if running else states.COMPLETE,
             )
         except ValueError:  # a person's value outside the searched range teaches the sampler nothing
             continue
@@ -126,8 +127,8 @@ def _study(task: TaskSpec, trials: Sequence[TrialRow], sampler: Any) -> optuna.S
 
 
 def _remembered(trials: Sequence[TrialRow], values: dict[int, float]) -> list[TrialRow]:
-    under_way = (TrialStatus.PROPOSED, TrialStatus.RUNNING)
-    told = [t for t in trials if t.number in values or t.status in under_way]
+    others = (TrialStatus.PROPOSED, TrialStatus.RUNNING, TrialStatus.FAILED)
+    told = [t for t in trials if t.number in values or t.status in others]
     if len(told) <= MEMORY:
         return told
     best = set(sorted(values, key=lambda n: -values[n])[:BEST])

@@ -250,7 +250,7 @@ class Hypothesis(Word):
 
 
 class TrialStatus(StrEnum):
-    """proposed -> running -> complete | pruned | failed; rejected and duplicate never run."""
+    """proposed -> running -> complete | pruned | failed; rejected never runs; a duplicate adds seeds to its parent."""
 
     PROPOSED = "proposed"
     RUNNING = "running"

@@ -1,8 +1,8 @@
 """Stands in for `python -m aar.train JOB_DIR` where a test is about the loop: same files in and out, no training.
 
-A program, not a module: run with `-I -S`, standard library only, about 50 ms a job. It knows polarity's rule, so it needs no labels to be
-right as often as `accuracy` says. What it answers depends on the seed, the recipe and the bytes of the seed's own
-inputs, and on nothing else.
+A program, not a module: run with `-I -S`, standard library only, about 50 ms a job. It knows polarity's rule, so it
+needs no labels to be right as often as `accuracy` says. What it answers depends on the seed, the recipe and the bytes
+of the seed's own inputs, and on nothing else.
 
 The workspace (JOB_DIR/../..) holds what tests say to it and read from it:
 

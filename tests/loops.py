@@ -1,4 +1,4 @@
-"""Whole searches on a tiny task with `fast_job.py` in place of training: in this process, or in ones that can be killed.
+"""Whole searches on a tiny task with `fast_job.py` in place of training: here, or in processes that can be killed.
 
 A `Child` is a real process that runs `aar ...`. It is forked from a server that has imported everything once, so that
 it starts in no time. What it is to suffer (`FAULTS`) is patched into it: the product has no hooks for tests.
@@ -41,7 +41,7 @@ limits: {{minutes: 10, memory: 2g}}
 VICTIM = 2
 """The trial at which a child's fault strikes."""
 PRELOAD = [
-    "pytest", "numpy", "scipy.stats", "optuna", "langgraph.graph", "langgraph.checkpoint.sqlite", "mlflow.tracking",
+    "pytest", "numpy", "scipy.stats", "optuna", "langgraph.graph", "langgraph.checkpoint.sqlite",
     "aar.cli.searching", "aar.cli.showing", "aar.cli.listing", "aar.report", "aar.runner.confirm",
 ]  # fmt: skip
 
@@ -139,7 +139,7 @@ def _child(out: str, argv: list[str], fault: str | None, env: dict[str, str]) ->
     import aar.agent.run
     from aar.cli import main
 
-    aar.agent.run.choose = fast_sandbox
+    vars(aar.agent.run)["choose"] = fast_sandbox
     if fault is not None:
         FAULTS[fault]()
     sys.argv = ["aar", *argv]
@@ -187,7 +187,8 @@ def _victims_job(on_start: Callable[[Path], None], after: Callable[[], None] = l
     """Act on the victim's first job of its own, before it starts and after the sandbox returned."""
     from aar.ledger import Lease
 
-    real_start, real_run, marked = Lease.start_attempt, ProcessSandbox.run, []
+    real_start, real_run = Lease.start_attempt, ProcessSandbox.run
+    marked: list[str] = []
 
     def start_attempt(self: Any, attempt: str, kind: str, keys: Any, trial: int | None) -> None:
         real_start(self, attempt, kind, keys, trial)
@@ -214,8 +215,12 @@ def _job() -> None:
     """The victim's job is running; it goes on for as long as its folder holds `hold`."""
 
     def start(folder: Path) -> None:
+        def watch() -> None:
+            until(lambda: begun(folder))
+            _die()
+
         _hold(folder)
-        threading.Thread(target=lambda: (until(lambda: begun(folder)), _die()), daemon=True).start()
+        threading.Thread(target=watch, daemon=True).start()
 
     _victims_job(start)
 

@@ -10,15 +10,17 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from aar.agent import researchers
 from aar.agent import run as agent_run
-from aar.agent.run import Plan, create, opened, work
 from aar.agent.researchers import Human, Situation
+from aar.agent.run import Plan, create, opened, work
 from aar.ledger import Ledger
 from aar.runner.trial import Runner
 from aar.runner.units import ensure
@@ -41,6 +43,7 @@ from tests.loops import (
 )
 
 TRIALS = 3
+Killed = dict[tuple[str, str], "Future[Place]"]
 POINTS = ("submit", "job", "result", "record", "fresh", "seal")
 
 
@@ -116,26 +119,44 @@ def assert_whole(workspace: Path) -> None:
 # ---------------------------------------------------------------- the loop is killed
 
 
-@pytest.mark.parametrize("slots", ["1", "2"])
-@pytest.mark.parametrize("fault", POINTS)
-def test_a_killed_search_ends_as_an_undisturbed_one(
-    fault: str, slots: str, place: Place, undisturbed: Place
-) -> None:
+@pytest.fixture(scope="module")
+def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killed]:
+    """Each (fault, slots) of the selected tests: killed, resumed, ended. Three at a time, for they mostly wait."""
+    wanted = [
+        (str(i.callspec.params["fault"]), str(i.callspec.params["slots"]))
+        for i in request.session.items
+        if isinstance(i, pytest.Function) and "killed" in i.fixturenames
+    ]
+    with ThreadPoolExecutor(3) as pool:
+        places = {key: Place(tmp_path_factory.mktemp("-".join(key))) for key in wanted}
+        yield {key: pool.submit(_killed_and_resumed, place, *key) for key, place in places.items()}
+
+
+def _killed_and_resumed(place: Place, fault: str, slots: str) -> Place:
     child = place.run(fault=fault, AAR_SLOTS=slots)
     assert child.end() == -signal.SIGKILL, child.text
     orphan = place.held() if fault == "job" else None
     again = place.resume(AAR_SLOTS=slots)
     if orphan is not None:
-        assert ProcessSandbox().alive(orphan.name, str(orphan)), "the job was to outlive its loop"
         until(lambda: _fence(place.workspace, orphan.name) == 2)
+        assert ProcessSandbox().alive(orphan.name, str(orphan)), "the job was to outlive its loop"
         (orphan / "hold").unlink()
     assert again.end() == 0, again.text
-    assert_whole(place.workspace)
-    starts = Counter(j["attempt"] for j in launches(place.workspace))
+    return place
+
+
+@pytest.mark.parametrize("slots", ["1", "2"])
+@pytest.mark.parametrize("fault", POINTS)
+def test_a_killed_search_ends_as_an_undisturbed_one(
+    fault: str, slots: str, undisturbed: Place, killed: Killed
+) -> None:
+    workspace = killed[fault, slots].result().workspace
+    assert_whole(workspace)
+    starts = Counter(j["attempt"] for j in launches(workspace))
     assert set(starts.values()) == {1}, "a job was started twice"
     if slots == "1":
-        assert outcome(place.workspace) == outcome(undisturbed.workspace)
-        assert shape(place.workspace) == shape(undisturbed.workspace)
+        assert outcome(workspace) == outcome(undisturbed.workspace)
+        assert shape(workspace) == shape(undisturbed.workspace)
 
 
 def _fence(workspace: Path, attempt: str) -> int:
@@ -299,7 +320,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ledger,
     Scripted.parts = tuple((slot, part) for slot, part, _ in told)
     with pytest.MonkeyPatch.context() as patch, closing(Ledger(settings.ledger_url)) as ledger:
         patch.setattr(agent_run, "choose", fast_sandbox)
-        patch.setitem(agent_run.RESEARCHERS, "scripted", Scripted)
+        patch.setitem(vars(researchers)["RESEARCHERS"], "scripted", Scripted)
         task = tiny(folder, "limits.minutes=0.08", "limits.memory=256m")
         search = create(ledger, settings, task, Plan(trials=len(told), researcher="scripted", confirm_top=1))
         work(ledger, settings, search, lambda: None)

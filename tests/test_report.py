@@ -303,7 +303,10 @@ def test_a_student_below_its_teacher_is_drawn_to_the_left(ledger: Ledger) -> Non
     with written(ledger, SEARCH) as lease:
         propose(lease, 1, Recipe(loss=Part(name="logconf")))
         score_trial(lease, 1, score(-0.3))
-    assert 'class="under"' in gap_bars(headline(ledger, SEARCH))
+    chart = gap_bars(headline(ledger, SEARCH))
+    ((below, width),) = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="18" rx="2" class="under"', chart)
+    (track,) = {x for x in re.findall(r'<rect x="([\d.]+)" [^>]+ class="track"', chart)}
+    assert float(below) + float(width) == pytest.approx(float(track), abs=0.1)
 
 
 def test_marks_tell_authors_and_pruned_trials_apart(ledger: Ledger) -> None:

@@ -377,8 +377,6 @@ def test_the_thread_sends_all_and_attaches_the_report_that_came_last(settings: S
     mirror = Mirror(ledger, settings)
     mirror.drain()
     assert not client(settings).list_artifacts(runs(settings)[SEARCH].info.run_id)
-    with written(ledger, SEARCH) as lease:
-        lease.set_trial(1, mirror=True, seconds=41.0)
     mirror.start()
     report = write_report(ledger, settings, SEARCH)
     assert mirror.stop(60) == 0 and mirror.trouble is None
@@ -428,16 +426,16 @@ def test_a_server_that_answers_errors_is_given_up_at_once(tmp_path: Path, monkey
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Ill) as ill:
-        thread = threading.Thread(target=ill.serve_forever)
-        thread.start()
+        threading.Thread(target=ill.serve_forever, daemon=True).start()
         settings = Settings(workspace=tmp_path, tracking_uri=f"http://127.0.0.1:{ill.server_port}")
         ledger = Ledger(settings.ledger_url)
         searched(ledger, trials=5, confirm=0)
-        with pytest.raises(TrackingError, match="refused 3 of 7"):
-            Mirror(ledger, settings).drain()
+        try:
+            with pytest.raises(TrackingError, match="refused 3 of 7"):
+                Mirror(ledger, settings).drain()
+        finally:
+            ill.shutdown()
         assert len(asked) == 3, asked
-        ill.shutdown()
-        thread.join()
         ledger.close()
 
 

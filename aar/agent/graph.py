@@ -19,6 +19,7 @@ from aar.methods import fill, illegal, label, recipe_hash
 from aar.runner.bench import Bench
 from aar.runner.confirm import confirm
 from aar.runner.trial import Runner
+from aar.runner.units import orphans
 from aar.types import AarError, Hypothesis, TrialStatus, Word, canonical_json
 
 
@@ -147,6 +148,8 @@ class Loop:
 
     def finish(self, state: State) -> dict[str, Any]:
         """Mark the search complete and write its report."""
+        self.bench.lease.lose_attempts()
+        orphans(self.bench)
         self.bench.lease.set_search(status="complete", reason=None, finished=time.time())
         self.report()
         return {}

@@ -39,6 +39,7 @@ class Plan(Word):
     recipe: Recipe | None = None
     sandbox: str = ""
     slots: int = 1
+    code: str = ""
 
 
 def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> str:
@@ -48,6 +49,7 @@ def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> st
         AarError: the task, its data or its models are not usable.
     """
     problem = Problem.of(task, settings)
+    plan = plan.model_copy(update={"code": problem.code})
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
     search = f"{task.name}-{''.join(secrets.choice(alphabet) for _ in range(4))}"
     ledger.create_search(
@@ -87,8 +89,15 @@ def opened(ledger: Ledger, settings: Settings, search: str) -> Iterator[Bench]:
             f"search {search}: the task's data changed since it began ({row['data_digest'][:12]} then, "
             f"{problem.prepared.digest[:12]} now); put the files back, or start a new search"
         )
+    if plan.code and problem.code != plan.code:
+        raise AarError(
+            f"search {search} began with other code or other model files ({plan.code[:12]} then, {problem.code[:12]} "
+            "now): its trials could not be compared; go back to them, or start a new search (the cache is kept)"
+        )
     sandbox, _ = choose(settings)
-    with ledger.hold(search) as lease, Executor(settings.n_slots) as executor:
+    # Every job is given the first GPUs of the machine, so jobs that use one run one at a time.
+    slots = settings.slots or (1 if task.limits.gpus else settings.n_slots)
+    with ledger.hold(search) as lease, Executor(slots) as executor:
         bench = Bench(problem, search, plan.seed, ledger, lease, sandbox, executor)
         sandbox.reap(search)
         orphans(bench)

@@ -211,3 +211,10 @@ def main() -> None:
         app()
     except AarError as error:
         fail(str(error))
+    except ValueError as error:
+        from pydantic_core import ValidationError
+
+        if not isinstance(error, ValidationError) or error.title != "Settings":
+            raise
+        lines = [f"AAR_{str(e['loc'][0]).upper()}: {e['input']!r}: {e['msg']}" for e in error.errors()]
+        fail("\n".join(lines))

@@ -61,19 +61,18 @@ def task_show(name: str, as_json: bool, workspace: Path, sets: Sequence[str]) ->
     for key, value in shown.items():
         if key in ("name", "summary"):
             continue
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            console.print(f"  {key}")
-            for row in value:
-                console.print("    " + "  ".join(f"[dim]{k}[/] {escape(str(v))}" for k, v in row.items()))
-        elif isinstance(value, dict):
+        if isinstance(value, dict):
             console.print(f"  {key}")
             for k, v in value.items():
-                console.print(f"    [dim]{k:<12}[/] {escape(_plain(v))}")
+                for line in v if isinstance(v, list) else [v]:
+                    console.print(f"    [dim]{k:<12}[/] {escape(_plain(line))}", highlight=False)
         else:
             console.print(f"  {key:<14} {escape(_plain(value))}")
 
 
 def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return "   ".join(f"{k} {_plain(v)}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_plain(v) for v in value) or "-"
     return short(round(value, 3)) if isinstance(value, float) else "-" if value is None else str(value)
@@ -149,7 +148,10 @@ def doctor(as_json: bool, workspace: Path) -> None:
 
     settings = Settings(workspace=workspace)
     checks = diagnose(settings)
-    _, reason = choose(settings)
+    try:
+        _, reason = choose(settings)
+    except AarError as error:
+        reason = str(error)
     if as_json:
         _print_json({"checks": [c.model_dump() for c in checks], "sandbox": reason})
     else:
@@ -169,7 +171,5 @@ def sandbox_build(base_image: str | None) -> None:
 
     settings = Settings()
     console = Console()
-    tag = build_image(
-        settings.image, base_image, lambda line: console.print(escape(line), style="dim", highlight=False)
-    )
-    console.print(f"built {tag or settings.image}; `aar doctor` shows it, `aar run` uses it from now on")
+    build_image(settings.image, base_image, lambda line: console.print(escape(line), style="dim", highlight=False))
+    console.print(f"built {settings.image}; `aar doctor` shows it, `aar run` uses it from now on")

@@ -15,6 +15,8 @@ from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import LeaseHeld, LeaseLost, Ledger
 from aar.methods import fill, parse
+from aar.runner.units import JobFailed
+from aar.sandbox.protocol import SandboxError
 from aar.sandbox.select import choose
 from aar.settings import Settings
 from aar.types import SLOTS, AarError, Recipe
@@ -55,6 +57,10 @@ def run(
     spec, _ = load_task(task, sets)
     if trials is None and hours is None and gpu_hours is None:
         trials = DEFAULT_TRIALS
+    if gpu_hours is not None and not spec.limits.gpus and trials is None and hours is None:
+        raise AarError(
+            f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
+        )
     plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher)
     console = Console()
     _, why = choose(settings)
@@ -62,8 +68,11 @@ def run(
     if dry_run:
         from aar.agent.forecast import forecast
 
-        for line in forecast(spec, settings, plan):
-            console.print(escape(line), highlight=False)
+        try:
+            for line in forecast(spec, settings, plan):
+                console.print(escape(line), highlight=False)
+        except JobFailed as error:
+            raise AarError(f"the dry run failed: {error}\n{error.result.log_tail}") from error
         return
     console.print(f"[bold]{spec.name}[/]  {escape(spec.summary)}", highlight=False)
     ledger = Ledger(settings.ledger_url)
@@ -129,8 +138,8 @@ def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None
             runner.baselines()
             if not run_confirm(bench, runner, top):
                 raise AarError(f"{chosen}: no complete trial to confirm; `aar resume {chosen}` goes on searching")
-            bench.lease.set_search(status="complete", finished=time.time())
-    except (LeaseHeld, LeaseLost) as error:
+            bench.lease.set_search(status="complete", reason=None, finished=time.time())
+    except (LeaseHeld, LeaseLost, JobFailed, SandboxError) as error:
         raise AarError(str(error)) from error
     final_table(ledger, chosen, console)
     console.print(f"report  {write_report(ledger, settings, chosen)}", highlight=False, soft_wrap=True)
@@ -155,10 +164,15 @@ def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> 
     try:
         waiting = work(ledger, settings, search, write, lambda: View(ledger, search, console))
     except Stopped:
-        console.print(f"\nstopped; everything so far is kept. Go on with:  aar resume {search}{where}", highlight=False, soft_wrap=True)
+        hint = f"aar resume {search}{where}"
+        console.print(f"\nstopped; everything so far is kept. Go on with:  {hint}", highlight=False, soft_wrap=True)
         sys.exit(130)
     except (LeaseHeld, LeaseLost) as error:
         raise AarError(str(error)) from error
+    except SandboxError as error:
+        raise AarError(
+            f"the sandbox failed: {error}; `aar doctor` may say why, then:  aar resume {search}{where}"
+        ) from error
     final_table(ledger, search, console)
     console.print(f"report  {shown['report']}", highlight=False, soft_wrap=True)
     task = load(ledger, search)[0].name

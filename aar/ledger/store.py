@@ -196,7 +196,7 @@ class Ledger:
         """
         holder, now = me(), time.time()
         with self.engine.begin() as c:
-            old = c.execute(select(t.leases).where(t.leases.c.search == search)).mappings().first()
+            old = c.execute(select(t.leases).where(t.leases.c.search == search).with_for_update()).mappings().first()
             if old is not None and old["holder"] and old["expires"] > now and not is_gone(old["holder"]):
                 raise LeaseHeld(
                     f"search {search} is being written by {old['holder']} (host:pid:start); stop it first, "

@@ -60,7 +60,9 @@ class Lease:
             LeaseLost: another process took the search over; nothing was written.
         """
         with self.ledger.engine.begin() as c:
-            fence = c.execute(select(t.leases.c.fence).where(t.leases.c.search == self.search)).scalar_one()
+            fence = c.execute(
+                select(t.leases.c.fence).where(t.leases.c.search == self.search).with_for_update()
+            ).scalar_one()
             if fence != self.fence:
                 raise LeaseLost(f"search {self.search}: this process's lease {self.fence} was replaced by {fence}")
             yield c
@@ -129,6 +131,12 @@ class Lease:
                         c.execute(insert(t.artifacts).values(digest=digest, tainted=tainted))
             if spend is not None:
                 c.execute(insert(t.spend).values(search=self.search, at=now, **spend))
+
+    def lose_attempts(self) -> None:
+        """Mark starts that nobody waits for any more (a resume with other slots groups seeds otherwise)."""
+        with self.writing() as c:
+            where = (t.attempts.c.search == self.search, t.attempts.c.status == "running")
+            c.execute(update(t.attempts).where(*where).values(status="lost", finished=time.time()))
 
     def stale_attempt(self, attempt: str) -> None:
         """A result that came after somebody else took over: kept, marked, never used."""

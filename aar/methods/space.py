@@ -8,7 +8,10 @@ from aar.types import AarError, Training, Value, Word
 
 
 class Float(Word):
-    """A real parameter in [low, high]. `relative`: bounds and default multiply the task's own value of that name."""
+    """A real parameter in [low, high].
+
+    `relative`: bounds and default multiply the task's own value of that name; `inherit`: the default is that value.
+    """
 
     kind: Literal["float"] = "float"
     low: float
@@ -16,6 +19,7 @@ class Float(Word):
     default: float
     log: bool = False
     relative: bool = False
+    inherit: bool = False
 
 
 class Int(Word):
@@ -46,6 +50,9 @@ def resolve(name: str, space: Space, base: Training) -> Space:
     if isinstance(space, Float) and space.relative:
         own = float(getattr(base, name))
         return Float(low=tidy(space.low * own), high=tidy(space.high * own), default=own, log=space.log)
+    if isinstance(space, Float) and space.inherit:
+        given = float(getattr(base, name))
+        return Float(low=min(space.low, given), high=max(space.high, given), default=given, log=space.log)
     if isinstance(space, Int) and space.inherit:
         own_int = int(getattr(base, name))
         return Int(low=min(space.low, own_int), high=max(space.high, own_int), default=own_int, log=space.log)

@@ -49,7 +49,7 @@ class Schedule(PartInfo):
         "lr": Float(low=0.1, high=4.0, default=1.0, log=True, relative=True),
         "epochs": Int(low=1, high=5, default=2, inherit=True),
         "batch_size": Choice(options=(16, 32, 64, 128), default=32, inherit=True),
-        "warmup": Float(low=0.0, high=0.3, default=0.0),
+        "warmup": Float(low=0.0, high=0.3, default=0.0, inherit=True),
         "decay": Choice(options=("linear", "cosine", "constant"), default="linear", inherit=True),
     }
 

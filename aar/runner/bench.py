@@ -13,9 +13,10 @@ from aar.data import Prepared, ResolvedModel, prepare, resolve_model, store_voca
 from aar.executor import Executor
 from aar.ledger import Lease, Ledger
 from aar.runner.store import Store
+from aar.sandbox.image import source_digest
 from aar.sandbox.protocol import Sandbox
 from aar.settings import Settings
-from aar.types import ModelSpec, TaskSpec, canonical_json
+from aar.types import ModelSpec, TaskSpec, canonical_json, digest_of
 from aar.vault import Vault
 
 DOCUMENT_SEED = 90_001
@@ -52,6 +53,12 @@ class Problem:
     def classes(self) -> int:
         """How many classes."""
         return len(self.prepared.classes)
+
+    @property
+    def code(self) -> str:
+        """Digest of what every result depends on beside the data: the code that runs in jobs, and the models."""
+        models = {role: model.ref.model_dump(mode="json") for role, model in self.models.items()}
+        return digest_of({"source": source_digest(), "models": models})
 
     @property
     def provided(self) -> bool:

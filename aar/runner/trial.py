@@ -44,17 +44,17 @@ class Runner:
                 works.append(lambda part=part: self._score("weak", "dev", self.weak(part)))
             works.append(lambda part=part: self._score("ceiling", "dev", self.ceiling(part)))
         self.bench.executor.each(works)
-        # Naive's students too, while all slots are free: trial 0 then finds them in the cache.
-        self.bench.executor.each([lambda part=part: self.students(Recipe(), part, trial=0) for part in halves if part])  # type: ignore[misc]
         weak, _ = self.evidence.weak("dev")
         ceiling = self.evidence.arm("ceiling", "dev")
         assert ceiling is not None
         gap = float(ceiling.accuracy.mean() - weak.accuracy.mean())
         if gap <= 0:
             raise AarError(
-                f"task {task.name}: the ceiling is not above the weak model (gap about {gap:.2f} on dev): "
+                f"task {task.name}: the ceiling is not above the weak model on dev: "
                 "there is nothing to recover; use a weaker weak model, a stronger strong one, or more transfer rows"
             )
+        # Naive's students too, while all slots are free: trial 0 then finds them in the cache.
+        self.bench.executor.each([lambda part=part: self.students(Recipe(), part, trial=0) for part in halves if part])  # type: ignore[misc]
 
     def weights(self, role: str) -> str | None:
         """Digest of a model's pre-trained weights, trained once; None where the task asks for none."""
@@ -112,7 +112,8 @@ class Runner:
         bench.lease.set_trial(trial.number, status=TrialStatus.RUNNING)
         naive = trial.number == 0
         full = bench.seeds("search", max(seeds.full, seeds.baseline) if naive else seeds.full)
-        stages = [full] if naive or seeds.screen >= len(full) else [full[: seeds.screen], full]
+        asked_for = naive or trial.author == "human"
+        stages = [full] if asked_for or seeds.screen >= len(full) else [full[: seeds.screen], full]
         status, reason = TrialStatus.COMPLETE, None
         done: list[int] = []
         for stage in stages:

@@ -29,7 +29,8 @@ from aar.types import (
     digest_of,
 )
 
-INFRA_TRIES = 3
+WAITS = (1.0, 10.0, 60.0)
+"""Seconds before another try when the machinery failed; after the last the search stops, to be resumed."""
 CURVE_POINTS = 50
 
 
@@ -70,13 +71,17 @@ def _compute(bench: Bench, planned: Planned, units: tuple[Unit, ...], trial: int
     spec = planned.spec
     _check_taint(bench, spec, units)
     keys = [unit.key(spec) for unit in units]
-    for _ in range(INFRA_TRIES):
+    for wait in (*WAITS, None):
         launch = _launch(bench, planned, units, keys)
         bench.lease.start_attempt(launch.attempt, spec.kind, keys, trial)
         try:
             result = bench.sandbox.run(launch, bench.executor.cancel)
         except SandboxError as error:
-            result = Exit(status=JobStatus.INFRA, reason=str(error))
+            if wait is None:
+                raise
+            if bench.executor.cancel.wait(wait):
+                raise Stopped from error
+            continue
         if result.status is JobStatus.KILLED and bench.executor.cancel.is_set():
             cost = _cost(spec, launch, result, trial)
             bench.lease.finish_attempt(launch.attempt, "stopped", canonical_json(result), [], cost, False)
@@ -124,7 +129,8 @@ def _launch(bench: Bench, planned: Planned, units: tuple[Unit, ...], keys: list[
     attempt = f"{spec.kind}-{digest_of([bench.search, keys])[:12]}-{len(finished)}"
     folder = settings.folder("jobs") / attempt
     released = folder / "released"
-    released.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # labels lie in it: not for other users of the machine
+    released.mkdir(exist_ok=True)
     mounts: dict[str, str] = {}
     wanted = dict(spec.inputs) | {f"u{u.seed}/{name}": d for u in units for name, d in u.inputs.items()}
     for name, digest in wanted.items():

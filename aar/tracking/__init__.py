@@ -10,6 +10,14 @@ from aar.tracking._store import ensure_store, reachable, serve_command
 from aar.tracking._text import interval, number, plain
 
 __all__ = [
-    "About", "Mirror", "TrackingError", "best_selected", "ensure_store", "interval", "number", "plain", "reachable",
+    "About",
+    "Mirror",
+    "TrackingError",
+    "best_selected",
+    "ensure_store",
+    "interval",
+    "number",
+    "plain",
+    "reachable",
     "serve_command",
 ]

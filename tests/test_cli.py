@@ -1,0 +1,378 @@
+"""The command line as a person or a script meets it: what is printed, what is refused, what is left behind."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from aar.agent import run as agent_run
+from aar.cli import main
+from aar.methods import PARTS, PRESETS
+from aar.types import SLOTS
+from tests.loops import NO_TRACKING, SPLITS, fast_sandbox, launches, ledger_of, write_task
+
+
+class Said(NamedTuple):
+    """What a command answered."""
+
+    code: int
+    out: str
+    err: str
+
+
+def aar(*argv: object) -> Said:
+    """`aar ARGV` in this process, without a terminal."""
+    out, err = io.StringIO(), io.StringIO()
+    code: Any = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["aar", *map(str, argv)])
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+    return Said(code or 0, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test has an empty current folder, quick jobs, and no tracking server."""
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    monkeypatch.setenv("AAR_TRACKING_URI", NO_TRACKING)
+    monkeypatch.setenv("AAR_SLOTS", "2")
+    monkeypatch.setattr(agent_run, "choose", fast_sandbox)
+
+
+class Searched(NamedTuple):
+    """A search that came to its end."""
+
+    workspace: Path
+    said: Said
+
+    @property
+    def id(self) -> str:
+        with ledger_of(self.workspace) as ledger:
+            return str(ledger.searches()[0]["id"])
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Searched:
+    folder = tmp_path_factory.mktemp("searched")
+    workspace = folder / "ws"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AAR_TRACKING_URI", NO_TRACKING)
+        patch.setenv("AAR_SLOTS", "1")
+        patch.setattr(agent_run, "choose", fast_sandbox)
+        said = aar("run", write_task(folder), "--trials", 3, "--sandbox", "process", "--workspace", workspace)
+    assert said.code == 0, said
+    return Searched(workspace, said)
+
+
+# ---------------------------------------------------------------- quick
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["run", "--help"], ["--version"], ["tasks", "--help"]])
+def test_help_imports_nothing_heavy(argv: list[str]) -> None:
+    heavy = "torch transformers optuna mlflow langgraph numpy scipy pandas sqlalchemy docker datasets matplotlib"
+    code = (
+        f"import sys\nfrom aar.cli import main\nsys.argv = ['aar', *{argv!r}]\ntry:\n    main()\n"
+        f"except SystemExit as end:\n    print('code', end.code or 0)\n"
+        f"print('heavy', [m for m in {heavy.split()!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("code 0\nheavy []\n"), done.stdout[-300:]
+
+
+def test_help_names_every_command() -> None:
+    text = aar("--help").out
+    for command in "run resume status trial confirm report ui tasks methods doctor sandbox".split():
+        assert re.search(rf"\b{command}\b", text), command
+
+
+# ---------------------------------------------------------------- bad input
+
+
+BAD = {
+    "task": (["run", "polarty"], "task 'polarty' is unknown; did you mean 'polarity'?"),
+    "file": (["run", "./nowhere.yaml"], "./nowhere.yaml: no such file"),
+    "field": (["run", "TASK", "--set", "splits.devv=9"], "--set: splits.devv: unknown field; did you mean 'dev'?"),
+    "field's type": (["run", "TASK", "--set", "splits.dev=many"], "--set: splits.dev: many: must be a whole number"),
+    "field's range": (["run", "TASK", "--set", "splits.dev=0"], "--set: splits.dev: 0: must be >= 1"),
+    "word": (["run", "TASK", "--set", "models.strong.pool=lost"], "models.strong.pool: lost: unknown value; did you mean 'last'?"),
+    "world": (["run", "TASK", "--set", "data.world.params.lenght=9"], "unknown parameter 'lenght'; did you mean 'length'?"),
+    "combination": (["run", "TASK", "--set", "seeds.screen=9"], "seeds.screen: 9: must be <= seeds.full (2)"),
+    "set": (["run", "TASK", "--set", "splits.dev"], "--set splits.dev: write it as field=value"),
+    "researcher": (["run", "TASK", "--researcher", "optunna"], "--researcher 'optunna': want optuna or random"),
+    "sandbox": (["run", "TASK", "--sandbox", "dokcer"], "--sandbox 'dokcer': want auto, docker or process"),
+    "trials": (["run", "TASK", "--trials", "0"], "Invalid value for '--trials'"),
+    "option": (["run", "TASK", "--trails", "9"], "--trials"),
+    "preset": (["trial", "TASK", "--recipe", "logconff"], "unknown preset 'logconff' (did you mean 'logconf'?)"),
+    "part": (["trial", "TASK", "--set", "loss=logcomf"], "loss: unknown part 'logcomf' (did you mean 'logconf'?)"),
+    "slot": (["trial", "TASK", "--set", "los=logconf"], "--set: los: unknown field; did you mean"),
+    "parameter": (["trial", "TASK", "--recipe", "logconf", "--set", "loss.aa=.7"], "loss.logconf: unknown parameter 'aa' (did you mean 'a'?)"),
+    "value": (["trial", "TASK", "--recipe", "logconf", "--set", "loss.a=3"], "loss.logconf.a: 3 is out of range; give 0 to 1"),
+    "value's type": (["trial", "TASK", "--recipe", "logconf", "--set", "loss.a=much"], "loss.logconf.a: 'much' is not a number"),
+    "trial's sandbox": (["trial", "TASK", "--sandbox", "none"], "--sandbox 'none'"),
+    "status": (["status"], "no ledger in"),
+    "resume": (["resume"], "no ledger in"),
+    "confirm": (["confirm"], "no ledger in"),
+    "report": (["report"], "no ledger in"),
+    "ui": (["ui"], "no ledger in"),
+    "tasks show": (["tasks", "show", "sst"], "task 'sst' is unknown; did you mean 'sst2'?"),
+    "tasks check": (["tasks", "check", "TASK", "--set", "floor_gab=1"], "floor_gab: unknown field; did you mean 'floor_gap'?"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_named_with_the_nearest_valid_name_and_nothing_is_written(what: str, tmp_path: Path) -> None:
+    argv, message = BAD[what]
+    task = write_task(tmp_path)
+    said = aar(*(task if word == "TASK" else word for word in argv))
+    assert said.code == 2, said
+    shown = " ".join(said.err.split())
+    assert message in shown, said.err
+    assert "Traceback" not in said.err
+    assert list(Path.cwd().iterdir()) == [], "something was written"
+
+
+def test_a_bad_file_is_named_with_each_of_its_mistakes(tmp_path: Path) -> None:
+    task = write_task(tmp_path, "floor_gapp: 0.1\nkind: clasification\n")
+    said = aar("run", task)
+    assert said.code == 2
+    assert f"{task}: floor_gapp: unknown field; did you mean 'floor_gap'?" in said.err
+    assert f"{task}: kind: clasification: unknown value; did you mean 'classification'?" in said.err
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_splits_the_data_cannot_fill_are_said_before_a_job_runs(tmp_path: Path) -> None:
+    rows = [f"{word} film number {i}\t{label}" for i in range(40) for word, label in (("good", 1), ("bad", 0))]
+    (tmp_path / "rows.tsv").write_text("\n".join(rows) + "\n")
+    task = write_task(tmp_path)
+    words = ["run", task, "--workspace", "ws"]
+    for one in (f"data.files.all={tmp_path}/rows.tsv", "data.files.columns=[text, label]"):
+        words += ["--set", one]
+    said = aar(*words)
+    assert said.code == 2 and "splits" in said.err and "80 are there after de-duplication" in said.err, said.err
+    said = aar(*words, "--set", "data.label=nothing")
+    assert said.code == 2 and "'nothing'" in said.err, said.err
+    assert launches(Path("ws")) == []
+    said = aar("status", "--workspace", "ws")
+    assert said.code == 2 and "no search in" in said.err, "a search was recorded"
+
+
+# ---------------------------------------------------------------- lists
+
+
+def test_tasks_lists_the_shipped_ones() -> None:
+    rows = {row["name"]: row for row in json.loads(aar("tasks", "--json").out)}
+    assert {"polarity", "sst2"} <= rows.keys()
+    assert rows["polarity"]["error"] is None and rows["polarity"]["summary"] and Path(rows["polarity"]["path"]).is_file()
+    text = aar("tasks").out
+    assert "polarity" in text and "sst2" in text
+
+
+def test_a_task_of_ones_own_that_is_broken_is_listed_with_its_mistake() -> None:
+    (Path.cwd() / "tasks").mkdir()
+    write_task(Path.cwd() / "tasks", "kinds: x\n")
+    rows = {row["name"]: row for row in json.loads(aar("tasks", "--json").out)}
+    assert "kinds: unknown field" in rows["tiny"]["error"]
+    assert "kinds" in aar("tasks").out
+
+
+def test_tasks_show_and_check(tmp_path: Path) -> None:
+    task = write_task(tmp_path)
+    said = aar("tasks", "show", task, "--json", "--workspace", "ws")
+    shown = json.loads(said.out)
+    assert {name: shown["splits"][name] for name in SPLITS} == SPLITS
+    assert len(shown["rows"]["transfer"]) == 3 and shown["rows"]["transfer"][0]["label"] in shown["classes"]
+    assert sum(shown["balance"]["dev"].values()) == pytest.approx(1, abs=1e-3)
+    assert re.fullmatch("[0-9a-f]{64}", shown["digest"])
+    text = aar("tasks", "show", task, "--workspace", "ws").out
+    assert shown["digest"] in text.replace("\n", "") and str(SPLITS["transfer"]) in text
+    checked = aar("tasks", "check", task, "--workspace", "ws")
+    assert checked.code == 0
+    assert re.search(rf"tiny: ok .*dev {SPLITS['dev']}.*2 classes.*{shown['digest'][:12]}", " ".join(checked.out.split()))
+    missing = aar("tasks", "check", task, "--set", "models.strong.path=./no-model", "--workspace", "ws")
+    assert missing.code == 2 and "models.strong" in missing.err and "no-model" in missing.err
+
+
+def test_methods_lists_every_part_and_preset() -> None:
+    told = json.loads(aar("methods", "--json").out)
+    assert {slot: set(parts) for slot, parts in told["slots"].items()} == {slot: set(PARTS[slot]) for slot in SLOTS}
+    assert [p["name"] for p in told["presets"]] == [p.name for p in PRESETS]
+    a = told["slots"]["loss"]["logconf"]["space"]["a"]
+    assert (a["low"], a["high"]) == (0, 1)
+    assert all(part["summary"] for parts in told["slots"].values() for part in parts.values())
+    text = aar("methods").out
+    assert all(name in text for slot in SLOTS for name in PARTS[slot])
+    assert all(p.name in text for p in PRESETS)
+
+
+def test_doctor_looks_and_touches_nothing() -> None:
+    said = aar("doctor", "--json")
+    told = json.loads(said.out)
+    assert {"checks", "sandbox"} == told.keys() and told["sandbox"].partition(":")[0] in ("docker", "process")
+    checks = {c["name"]: c for c in told["checks"]}
+    assert {"python", "torch", "engine", "disk", "workspace", "ledger", "tracking"} <= checks.keys()
+    assert all(c["ok"] is not False or c["advice"] for c in checks.values())
+    assert checks["tracking"]["ok"] is False and NO_TRACKING in checks["tracking"]["value"]
+    assert said.code == 1, "one check failed"
+    assert "→ start the server" in " ".join(aar("doctor").out.split())
+    assert list(Path.cwd().iterdir()) == []
+
+
+# ---------------------------------------------------------------- a search
+
+
+def test_without_a_terminal_a_run_prints_plain_lines_and_where_to_look(searched: Searched) -> None:
+    text = searched.said.out
+    assert "\x1b" not in text
+    lines = text.splitlines()
+    assert lines[0].startswith("sandbox  process")
+    assert sum(line.strip().startswith("baselines   weak .") for line in lines) == 1
+    for n in range(4):
+        assert len([line for line in lines if re.match(rf"  [✓✗=] t{n} ", line)]) == 1, f"t{n} is told once"
+    table = text[text.index(searched.id) :]
+    for name in ("weak", "naive", "best selected", "best confirmed", "sealed", "ceiling"):
+        assert re.search(rf"^{name}\s+\.\d+\s+-?\d\.\d\d", table, re.M), name
+    (report,) = re.findall(r"^report  (.+)$", text, re.M)
+    assert Path(report).is_file() and Path(report).is_relative_to(searched.workspace)
+    (review,) = re.findall(r"^review  (.+)$", text, re.M)
+    assert review.startswith(f"aar ui --workspace {searched.workspace} ") and "experiment aar/tiny" in review
+
+
+STATUS = {"search", "task", "status", "reason", "baselines", "trials", "confirmed", "spend"}
+TRIAL = {
+    "id", "status", "author", "recipe", "label", "pgr", "ci_low", "ci_high", "accuracy", "n_seeds", "reason",
+    "rationale", "predicted_pgr",
+}  # fmt: skip
+CONFIRMED = {"trial", "selected_pgr", "fresh_pgr", "sealed_pgr", "ci_low", "ci_high", "gain_over_matched_naive"}
+SPEND = {"wall_seconds", "job_seconds", "gpu_hours", "looks", "openings"}
+
+
+def test_status_as_json_is_a_contract(searched: Searched) -> None:
+    told = json.loads(aar("status", "--json", "--workspace", searched.workspace).out)
+    assert told.keys() == STATUS
+    assert (told["search"], told["task"], told["status"], told["reason"]) == (searched.id, "tiny", "complete", None)
+    assert told["baselines"].keys() == {"weak", "ceiling", "naive"}
+    weak, naive, ceiling = (told["baselines"][k] for k in ("weak", "naive", "ceiling"))
+    assert 0.5 < weak < naive < ceiling < 1
+    assert [t["id"] for t in told["trials"]] == [0, 1, 2, 3]
+    for t in told["trials"]:
+        assert t.keys() == TRIAL
+        assert set(t["recipe"]) == set(SLOTS) and all(set(p) == {"name", "params"} for p in t["recipe"].values())
+        assert t["status"] in ("complete", "pruned") and t["n_seeds"] in (1, 2) and t["rationale"]
+        assert t["pgr"] == pytest.approx((t["accuracy"] - weak) / (ceiling - weak), abs=0.15)
+        assert t["reason"] is None if t["status"] == "complete" else t["reason"].startswith("pruned after")
+    assert told["trials"][0]["accuracy"] == naive
+    assert [t["author"] for t in told["trials"]] == ["preset", "preset", "optuna", "optuna"]
+    for c in told["confirmed"]:
+        assert c.keys() == CONFIRMED
+        assert told["trials"][c["trial"]]["pgr"] == c["selected_pgr"]
+    winner, *others = told["confirmed"]
+    assert winner["sealed_pgr"] is not None and winner["ci_low"] <= winner["ci_high"]
+    mean, low, high = winner["gain_over_matched_naive"]
+    assert low < mean < high
+    assert all(c["sealed_pgr"] is None and c["gain_over_matched_naive"] is None for c in others)
+    assert told["spend"].keys() == SPEND
+    assert told["spend"]["openings"] == 1 and told["spend"]["looks"] > 4 and told["spend"]["wall_seconds"] > 0
+
+
+def test_status_as_text_and_of_an_unknown_search(searched: Searched) -> None:
+    text = aar("status", searched.id, "--workspace", searched.workspace).out
+    assert text.startswith(f"{searched.id}  complete") and "best confirmed" in text
+    said = aar("status", "tiny-none", "--workspace", searched.workspace)
+    assert said.code == 2 and "no search 'tiny-none'" in said.err and searched.id in said.err
+
+
+def test_report_is_written_again(searched: Searched) -> None:
+    page = searched.workspace / "reports" / f"{searched.id}.html"
+    page.unlink()
+    assert aar("report", "--workspace", searched.workspace).out.strip() == str(page)
+    assert searched.id in page.read_text()
+
+
+def test_a_complete_search_is_neither_resumed_nor_confirmed_again(searched: Searched) -> None:
+    before = len(launches(searched.workspace))
+    said = aar("resume", searched.id, "--workspace", searched.workspace)
+    assert said.code == 0 and f"{searched.id} is complete" in said.out
+    said = aar("resume", "--workspace", searched.workspace)
+    assert said.code == 2 and "no unfinished search" in said.err
+    said = aar("confirm", "--workspace", searched.workspace)
+    assert said.code == 0 and "is confirmed already: the seal is opened once per search" in said.out
+    assert len(launches(searched.workspace)) == before
+
+
+def test_one_trial_then_its_confirmation(tmp_path: Path) -> None:
+    words = ["--recipe", "logconf", "--set", "loss.a=.75", "--set", "targets=hard", "--set", "splits.dev=500"]
+    said = aar("trial", write_task(tmp_path), *words, "--sandbox", "process")
+    assert said.code == 0, said
+    told = json.loads(aar("status", "--json").out)
+    assert [t["author"] for t in told["trials"]] == ["preset", "human"]
+    asked = told["trials"][1]
+    assert asked["recipe"]["loss"] == {"name": "logconf", "params": asked["recipe"]["loss"]["params"] | {"a": 0.75}}
+    assert asked["recipe"]["targets"]["name"] == "hard" and asked["label"] == "hard · logconf a=.75"
+    assert asked["status"] == "complete" and told["confirmed"] == []
+    with ledger_of(Path(".aar")) as ledger:
+        assert json.loads(ledger.searches()[0]["spec"])["splits"]["dev"] == 500
+    assert "aar ui      (MLflow" in said.out, "the default workspace needs no option"
+    said = aar("confirm", "--sandbox", "process")
+    assert said.code == 0 and re.search(r"^best confirmed\s+\.", said.out, re.M), said
+    told = json.loads(aar("status", "--json").out)
+    assert [c["trial"] for c in told["confirmed"]] == [1] and told["confirmed"][0]["sealed_pgr"] is not None
+
+
+def test_a_confirmation_whose_job_fails_says_so(tmp_path: Path) -> None:
+    assert aar("trial", write_task(tmp_path), "--recipe", "logconf", "--sandbox", "process").code == 0
+    (Path(".aar") / "trouble.json").write_text(json.dumps({"transfer": "crash"}))
+    said = aar("confirm", "--sandbox", "process")
+    assert said.code == 2 and "transfer job failed: exit code 1" in said.err and "Traceback" not in said.err
+    assert json.loads(aar("status", "--json").out)["confirmed"] == []
+
+
+# ---------------------------------------------------------------- the real jobs
+
+
+REAL = [
+    "splits.weak_train=20", "splits.weak_val=0", "splits.transfer=2000", "training.weak.lr=1e-5",
+    "training.strong={epochs: 2, lr: 5e-3}", "seeds.full=2", "seeds.screen=2", "models.strong.tiny.layers=1",
+]  # fmt: skip
+
+
+def test_a_whole_search_with_real_training(tmp_path: Path) -> None:
+    words = [w for one in REAL for w in ("--set", one)]
+    command = [Path(sys.executable).with_name("aar"), "run", write_task(tmp_path), "--trials", "1", *words]
+    done = subprocess.run([*command, "--sandbox", "process"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    told = json.loads(aar("status", "--json").out)
+    assert told["status"] == "complete" and [t["status"] for t in told["trials"]] == ["complete", "complete"]
+    assert told["baselines"]["weak"] < 0.65 < 0.7 < told["baselines"]["ceiling"]
+    assert told["confirmed"][0]["sealed_pgr"] is not None
+    assert re.search(r"^ceiling\s+\.", done.stdout, re.M)
+    with ledger_of(Path(".aar")) as ledger:
+        curve = next(u for a in ledger.attempts(told["search"]) if (u := ledger.unit(json.loads(a["keys"])[0]))).curve
+    assert len(curve) > 1 and curve[0].keys() == {"step", "loss", "examples_s"}
+
+
+def test_a_dry_run_forecasts_and_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path / "here")
+    said = aar("run", write_task(tmp_path), "--dry-run", "--trials", 40, "--sandbox", "process")
+    assert said.code == 0, said
+    assert "dry run of tiny: 3 jobs at 1 % ran to their end" in said.out
+    assert re.search(r"trials\s+40, about \d+ s each on one of \d+ slots", said.out)
+    assert re.search(r"time\s+\d+\.\d\d h wall", said.out) and re.search(r"GPU-hours\s+0\.00", said.out)
+    assert re.search(r"disk\s+about \d+ MiB", said.out)
+    assert re.search(r"could detect\s+a PGR difference of 0?\.\d\d between two trials at 2 seeds", said.out)
+    assert list(Path.cwd().iterdir()) == []
