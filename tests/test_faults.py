@@ -19,7 +19,7 @@ import pytest
 
 from aar.agent import researchers
 from aar.agent import run as agent_run
-from aar.agent.researchers import Human, Situation
+from aar.agent.researchers import Situation
 from aar.agent.run import Plan, create, opened, work
 from aar.ledger import Ledger
 from aar.runner.trial import Runner
@@ -295,7 +295,7 @@ class Scripted:
 
     def propose(self, now: Situation) -> Hypothesis:
         slot, part = self.parts[now.number - 1]
-        return Human(Recipe(**{slot: Part(name=part)})).propose(now)
+        return Hypothesis(recipe=Recipe(**{slot: Part(name=part)}), rationale="scripted", author="llm")
 
 
 TROUBLES = [

@@ -304,8 +304,9 @@ def test_a_student_below_its_teacher_is_drawn_to_the_left(ledger: Ledger) -> Non
         propose(lease, 1, Recipe(loss=Part(name="logconf")))
         score_trial(lease, 1, score(-0.3))
     chart = gap_bars(headline(ledger, SEARCH))
-    ((below, width),) = re.findall(r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="18" rx="2" class="under"', chart)
-    (track,) = {x for x in re.findall(r'<rect x="([\d.]+)" [^>]+ class="track"', chart)}
+    bar = r'<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)" height="18" rx="2" class="'
+    ((below, width),) = re.findall(bar + "under", chart)
+    (track,) = {x for x, _ in re.findall(bar + "track", chart)}
     assert float(below) + float(width) == pytest.approx(float(track), abs=0.1)
 
 

@@ -25,7 +25,7 @@ from aar.ledger import Ledger, TrialRow
 from aar.ledger import tables as t
 from aar.report import write_report
 from aar.settings import Settings
-from aar.tracking import Mirror, TrackingError, ensure_store, reachable, serve_command
+from aar.tracking import Mirror, TrackingError, ensure_store, reachable, serve_command, table_urls
 from aar.tracking._store import locked
 from aar.types import AarError, Finding, Part, Recipe, canonical_json
 from tests import ledgers
@@ -557,6 +557,10 @@ def test_the_saved_views_name_columns_that_exist(settings: Settings, ledger: Led
     searched(ledger, trials=6)
     Mirror(ledger, settings).drain()
     experiment = client(settings).get_experiment_by_name("aar/polarity")
+    assert table_urls(settings, 5001)["polarity"] == (
+        f"http://127.0.0.1:5001/#/experiments/{experiment.experiment_id}/runs"
+        "?viewStateShareKey=trials&workflowType=machine_learning"
+    )
     for kind, key in (("trial", "trials"), ("search", "searches")):
         assert f"viewStateShareKey={key}" in experiment.tags["mlflow.note.content"]
         view = json.loads(experiment.tags[f"mlflow.sharedViewState.{key}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ def forecast(task: TaskSpec, settings: Settings, plan: Plan) -> Iterator[str]:
     finally:
         ledger.close()
         shutil.rmtree(scratch.root, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a workspace that holds anything else stays
+            settings.root.rmdir()
     yield from _lines(task, settings, plan, costs, once)
 
 

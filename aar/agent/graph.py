@@ -174,7 +174,11 @@ class Loop:
 
     def _propose(self, number: int, hypothesis: Hypothesis) -> None:
         base = self.bench.problem.task.training.strong
-        filled = fill(hypothesis.recipe, base)
+        try:
+            filled = fill(hypothesis.recipe, base)
+            name = label(filled, base)
+        except AarError:  # `review` rejects it, with the reason
+            filled, name = hypothesis.recipe, "illegal"
         self.bench.lease.propose(
             number,
             status=TrialStatus.PROPOSED,
@@ -183,7 +187,7 @@ class Loop:
             parent=hypothesis.parent,
             recipe=canonical_json(filled),
             hash=recipe_hash(filled),
-            label=label(filled, base),
+            label=name,
             rationale=hypothesis.rationale,
             predicted_accuracy=hypothesis.predicted_accuracy,
             predicted_pgr=hypothesis.predicted_pgr,

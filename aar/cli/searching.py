@@ -19,7 +19,7 @@ from aar.runner.units import JobFailed
 from aar.sandbox.protocol import SandboxError
 from aar.sandbox.select import choose
 from aar.settings import Settings
-from aar.types import SLOTS, AarError, Recipe
+from aar.types import SLOTS, AarError, Recipe, TaskSpec
 
 DEFAULT_TRIALS = 20
 UNFINISHED = ("running", "stopped")
@@ -100,10 +100,15 @@ def resume(search: str | None, workspace: Path, sandbox: str) -> None:
 
 def trial(task: str, recipe: str | None, workspace: Path, sandbox: str, sets: Sequence[str], seed: int) -> None:
     """One recipe, full seeds, without a confirmation."""
-    from aar.tasks import load_task
+    from aar.tasks import load_task, nearest
 
     settings = _settings(workspace, sandbox)
-    mine = [s for s in sets if s.partition("=")[0].partition(".")[0].strip() in SLOTS]
+    heads = {s: s.partition("=")[0].partition(".")[0].strip() for s in sets}
+    known = [*SLOTS, *TaskSpec.model_fields]
+    for s, head in heads.items():
+        if head not in known:
+            raise AarError(f"--set {s}: {head!r} is neither a slot nor a task's field; {nearest(head, known)}")
+    mine = [s for s in sets if heads[s] in SLOTS]
     spec, _ = load_task(task, [s for s in sets if s not in mine])
     wanted: Recipe = fill(parse(recipe, mine), spec.training.strong)
     console = Console()

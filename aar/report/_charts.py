@@ -24,6 +24,8 @@ def gap_bars(rows: Sequence[Row]) -> str:
     if weak is None or ceiling is None or len(shown) < 3:
         return ""
     tracks = [v for row in shown for v in (row.accuracy, row.weak, row.ceiling) if v is not None]
+    ends = [min(max(v, -0.5), 1.5) for row in shown for v in (row.ci_low, row.ci_high) if v is not None]
+    tracks += [weak + v * (ceiling - weak) for v in ends]
     x = scale(tracks, LEFT, WIDTH - RIGHT, 0.04)
     height, body = 24 + 34 * len(shown) + 28, []
     for tick in x.ticks():

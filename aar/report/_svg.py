@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,8 +70,9 @@ def svg(width: int, height: float, title: str, body: Sequence[str]) -> str:
 
 
 def standalone(chart: str) -> str:
-    """A chart as a file of its own, with the styles a page would give it."""
+    """A chart as a file of its own, with the size and the styles a page would give it."""
     opening, _, rest = chart.partition(">")
+    opening = re.sub(r'viewBox="0 0 (\S+) (\S+)"', r'\g<0> width="\1" height="\2"', opening)
     ground = '<rect width="100%" height="100%" style="fill: var(--paper)"/>'
     return f"{opening}><style>{STYLE}</style>{ground}{rest}"
 

@@ -8,6 +8,7 @@ from aar.tracking._about import About, best_selected
 from aar.tracking._mirror import Mirror, TrackingError
 from aar.tracking._store import ensure_store, reachable, serve_command
 from aar.tracking._text import interval, number, plain
+from aar.tracking._view import table_urls
 
 __all__ = [
     "About",
@@ -19,5 +20,5 @@ __all__ = [
     "number",
     "plain",
     "reachable",
-    "serve_command",
+    "serve_command", "table_urls",
 ]

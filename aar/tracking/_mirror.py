@@ -16,7 +16,7 @@ from aar.settings import Settings
 from aar.tracking._about import About
 from aar.tracking._notes import trial_note
 from aar.tracking._store import artifacts, ensure_store, is_server, locked, prepare_environment, reachable
-from aar.tracking._view import experiment_tags
+from aar.tracking._view import PREFIX, experiment_tags
 from aar.tracking._words import Words, search_words, trial_words
 from aar.types import AarError, digest_of
 
@@ -227,7 +227,7 @@ class Mirror:
 
     def _experiment(self, client: MlflowClient, about: About) -> tuple[str, str]:
         """(id, key of its store): the task's experiment. The key changes when the store was begun anew."""
-        name = f"aar/{about.row['task']}"
+        name = PREFIX + about.row["task"]
         if name not in self._experiments:
             found = client.get_experiment_by_name(name)
             if found is None:
