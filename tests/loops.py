@@ -16,10 +16,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pytest
+
+from aar.agent.researchers import Situation
 from aar.ledger import Ledger
 from aar.sandbox.process import ProcessSandbox
+from aar.settings import Settings
+from aar.tasks import load_task
+from aar.types import Hypothesis, Recipe
 
 FAST = (sys.executable, "-I", "-S", str(Path(__file__).with_name("fast_job.py")))
 NO_TRACKING = "http://127.0.0.1:9"
@@ -64,6 +70,53 @@ def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < give_up, "the awaited condition did not come"
         time.sleep(0.01)
+
+
+class Scripted:
+    """A researcher that proposes these recipes, in this order."""
+
+    name = "scripted"
+
+    def __init__(self, recipes: Sequence[Recipe]) -> None:
+        self.recipes = recipes
+
+    def propose(self, now: Situation) -> Hypothesis:
+        """The next of them."""
+        return Hypothesis(recipe=self.recipes[now.number - 1], rationale="scripted", author="llm")
+
+
+@contextmanager
+def searching(folder: Path, recipes: Sequence[Recipe] = (), slots: int = 1, **trouble: str) -> Iterator[Searching]:
+    """A workspace in `folder` whose searches run in this process; `trouble` is what goes wrong (`fast_job.py`)."""
+    import aar.agent.run
+
+    settings = Settings(workspace=folder / "ws", tracking_uri=NO_TRACKING, sandbox="process", slots=slots)
+    ledger = Ledger(settings.ledger_url)
+    (settings.root / "trouble.json").write_text(json.dumps(trouble))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aar.agent.run, "choose", fast_sandbox)
+        patch.setitem(vars(aar.agent.run)["RESEARCHERS"], "scripted", lambda: Scripted(recipes))
+        yield Searching(settings, ledger)
+    ledger.close()
+
+
+class Searching(NamedTuple):
+    """Where searches run in this process."""
+
+    settings: Settings
+    ledger: Ledger
+
+    def create(self, folder: Path, *sets: str, **plan: Any) -> str:
+        """A new search on the tiny task; its id."""
+        from aar.agent.run import Plan, create
+
+        return create(self.ledger, self.settings, load_task(write_task(folder), sets)[0], Plan(**plan))
+
+    def work(self, search: str) -> None:
+        """Run it to its end."""
+        from aar.agent.run import work
+
+        work(self.ledger, self.settings, search, lambda: None)
 
 
 # ---------------------------------------------------------------- what a search left

@@ -8,36 +8,34 @@ from __future__ import annotations
 import json
 import re
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from aar.agent import researchers
-from aar.agent import run as agent_run
-from aar.agent.researchers import Situation
-from aar.agent.run import Plan, create, opened, work
+from aar.agent.run import opened
 from aar.ledger import Ledger
+from aar.runner import units
 from aar.runner.trial import Runner
 from aar.runner.units import ensure
 from aar.sandbox.process import ProcessSandbox
-from aar.settings import Settings
-from aar.tasks import load_task
-from aar.types import AarError, Hypothesis, Part, Recipe, TaskSpec, TrialStatus
+from aar.sandbox.protocol import SandboxError
+from aar.types import AarError, Exit, Launch, Part, Recipe, TrialStatus
 from aar.vault import SEALED, Vault
 from tests.loops import (
     NO_TRACKING,
     VICTIM,
     Child,
     begun,
-    fast_sandbox,
     launches,
     ledger_of,
     outcome,
+    searching,
     until,
     write_task,
 )
@@ -266,38 +264,6 @@ def _labels_like(data: bytes) -> bool:
 # ---------------------------------------------------------------- jobs that go wrong
 
 
-@pytest.fixture
-def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(agent_run, "choose", fast_sandbox)
-    return Settings(workspace=tmp_path / "ws", tracking_uri=NO_TRACKING, sandbox="process", slots=1)
-
-
-@pytest.fixture
-def ledger(settings: Settings) -> Iterator[Ledger]:
-    ledger = Ledger(settings.ledger_url)
-    yield ledger
-    ledger.close()
-
-
-def tiny(folder: Path, *sets: str) -> TaskSpec:
-    return load_task(write_task(folder), sets)[0]
-
-
-def trouble(settings: Settings, **told: str) -> None:
-    (settings.folder(".") / "trouble.json").write_text(json.dumps(told))
-
-
-class Scripted:
-    """A researcher that proposes these parts, in this order."""
-
-    name = "scripted"
-    parts: tuple[tuple[str, str], ...] = ()
-
-    def propose(self, now: Situation) -> Hypothesis:
-        slot, part = self.parts[now.number - 1]
-        return Hypothesis(recipe=Recipe(**{slot: Part(name=part)}), rationale="scripted", author="llm")
-
-
 TROUBLES = [
     ("loss", "logconf", "crash", "transfer job failed: exit code 1"),
     ("supervision", "ensemble", "hang", "transfer job timeout: over its deadline of 4.8 s"),
@@ -314,17 +280,13 @@ WELL = [("targets", "hard", "killed once"), ("targets", "sharpen", "")]
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ledger, str]]:
     """A search in which seven trials go wrong, each in its own way, and two go well."""
     folder = tmp_path_factory.mktemp("troubled")
-    settings = Settings(workspace=folder / "ws", tracking_uri=NO_TRACKING, sandbox="process", slots=2)
     told = [(slot, part, how) for slot, part, how, _ in TROUBLES] + WELL
-    trouble(settings, **{part: how for _, part, how in told if how})
-    Scripted.parts = tuple((slot, part) for slot, part, _ in told)
-    with pytest.MonkeyPatch.context() as patch, closing(Ledger(settings.ledger_url)) as ledger:
-        patch.setattr(agent_run, "choose", fast_sandbox)
-        patch.setitem(vars(researchers)["RESEARCHERS"], "scripted", Scripted)
-        task = tiny(folder, "limits.minutes=0.08", "limits.memory=256m")
-        search = create(ledger, settings, task, Plan(trials=len(told), researcher="scripted", confirm_top=1))
-        work(ledger, settings, search, lambda: None)
-        yield ledger, search
+    recipes = [Recipe(**{slot: Part(name=part)}) for slot, part, _ in told]
+    with searching(folder, recipes, slots=2, **{part: how for _, part, how in told if how}) as here:
+        plan: dict[str, Any] = {"trials": len(told), "researcher": "scripted", "confirm_top": 1}
+        search = here.create(folder, "limits.minutes=0.08", "limits.memory=256m", **plan)
+        here.work(search)
+        yield here.ledger, search
 
 
 @pytest.mark.parametrize("number", range(1, len(TROUBLES) + 1), ids=lambda n: TROUBLES[n - 1][2])
@@ -361,80 +323,109 @@ def test_what_the_machine_did_to_a_job_is_tried_again(troubled: tuple[Ledger, st
     assert all(t.status is not TrialStatus.FAILED for t in ledger.trials(search) if t.number in (0, number))
 
 
-def test_a_failing_naive_ends_the_search_and_says_so(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
-    trouble(settings, transfer="crash")
-    search = create(ledger, settings, tiny(tmp_path), Plan(trials=3))
-    with pytest.raises(AarError, match=rf"search {search}: transfer job failed: exit code 1\nstep 3: about to fail"):
-        work(ledger, settings, search, lambda: None)
-    row = ledger.search(search)
-    assert row is not None and row["status"] == "failed" and "the loss is not a number" in row["reason"]
-    assert ledger.trials(search) == []
-    # With the fault mended the same search goes on.
-    trouble(settings)
-    work(ledger, settings, search, lambda: None)
-    assert [t.number for t in ledger.trials(search)] == [0, 1, 2, 3]
+def test_a_failing_naive_ends_the_search_and_says_so(tmp_path: Path) -> None:
+    with searching(tmp_path, transfer="crash") as here:
+        search = here.create(tmp_path, trials=2)
+        with pytest.raises(AarError, match=rf"{search}: transfer job failed: exit code 1\nstep 3: about to fail"):
+            here.work(search)
+        row = here.ledger.search(search)
+        assert row is not None and row["status"] == "failed" and "the loss is not a number" in row["reason"]
+        assert here.ledger.trials(search) == []
+    with searching(tmp_path) as mended:
+        mended.work(search)
+        assert [t.number for t in mended.ledger.trials(search)] == [0, 1, 2]
 
 
-def test_a_ceiling_that_is_not_above_the_weak_model_is_said_before_any_trial(
-    settings: Settings, ledger: Ledger, tmp_path: Path
-) -> None:
-    trouble(settings, ceiling="guess")
-    search = create(ledger, settings, tiny(tmp_path), Plan(trials=3))
-    with pytest.raises(AarError, match="the ceiling is not above the weak model .* use a weaker weak model"):
-        work(ledger, settings, search, lambda: None)
-    assert ledger.trials(search) == []
-    assert {j["kind"] for j in launches(settings.root)} == {"weak", "ceiling"}, "a student was trained for nothing"
+def test_a_ceiling_that_is_not_above_the_weak_model_is_said_before_any_trial(tmp_path: Path) -> None:
+    with searching(tmp_path, ceiling="guess") as here:
+        search = here.create(tmp_path, trials=3)
+        with pytest.raises(AarError, match="the ceiling is not above the weak model .* use a weaker weak model"):
+            here.work(search)
+        assert here.ledger.trials(search) == []
+        kinds = {j["kind"] for j in launches(here.settings.root)}
+        assert kinds == {"weak", "ceiling"}, "a student was trained for nothing"
 
 
 # ---------------------------------------------------------------- taint
 
 
-def test_what_was_derived_from_truth_never_enters_a_trial(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
-    search = create(ledger, settings, tiny(tmp_path), Plan())
-    with opened(ledger, settings, search) as bench:
+def test_what_was_derived_from_truth_never_enters_a_trial(tmp_path: Path) -> None:
+    with searching(tmp_path) as here, opened(here.ledger, here.settings, here.create(tmp_path)) as bench:
         runner = Runner(bench)
         ceiling, weak = runner.ceiling([0])[0], runner.weak([0])[0]
-        assert ledger.tainted(ceiling.outputs["dev"]) and not ledger.tainted(weak.outputs["transfer"])
-        before = len(launches(settings.root))
-        for name, digest in (("transfer", ceiling.outputs["dev"]), ("prior", ceiling.outputs["dev"])):
-            planned = runner.planner.transfer([0], Recipe(), False, None, {0: weak.outputs | {name: digest}})
+        assert here.ledger.tainted(ceiling.outputs["dev"]) and not here.ledger.tainted(weak.outputs["transfer"])
+        before = len(launches(here.settings.root))
+        for name in ("transfer", "prior"):
+            planned = runner.planner.transfer(
+                [0], Recipe(), False, None, {0: weak.outputs | {name: ceiling.outputs["dev"]}}
+            )
             with pytest.raises(AarError, match="refused: .* carries ground truth and was about to enter a trial"):
                 ensure(bench, planned)
         planned = runner.planner.transfer([0], Recipe(), False, None, {0: weak.outputs})
         spec = planned.spec.model_copy(update={"inputs": planned.spec.inputs | {"transfer.labels": "0" * 64}})
         with pytest.raises(AarError, match="refused: transfer.labels"):
             ensure(bench, planned._replace(spec=spec))
-        assert len(launches(settings.root)) == before
+        assert len(launches(here.settings.root)) == before
         ensure(bench, planned)
 
 
 # ---------------------------------------------------------------- budgets
 
 
-def test_a_budget_of_hours_that_is_spent_ends_the_search_at_once(
-    settings: Settings, ledger: Ledger, tmp_path: Path
-) -> None:
-    search = create(ledger, settings, tiny(tmp_path), Plan(trials=None, hours=2.0))
-    with ledger.hold(search) as lease:
-        lease.spend("wall", 2 * 3600.0)  # what an earlier run of this search has spent
-    work(ledger, settings, search, lambda: None)
-    assert [t.number for t in ledger.trials(search)] == [0], "naive is outside the budget, nothing else is"
+def test_a_budget_of_hours_that_is_spent_ends_the_search_at_once(tmp_path: Path) -> None:
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path, trials=None, hours=2.0)
+        with here.ledger.hold(search) as lease:
+            lease.spend("wall", 2 * 3600.0)  # what an earlier run of this search has spent
+        here.work(search)
+        assert [t.number for t in here.ledger.trials(search)] == [0], "naive is outside the budget, nothing else is"
 
 
-def test_a_budget_of_gpu_hours_counts_what_jobs_held(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
-    task = tiny(tmp_path, "limits.gpus=2")
-    search = create(ledger, settings, task, Plan(trials=3, gpu_hours=1e-9))
-    work(ledger, settings, search, lambda: None)
-    assert [t.number for t in ledger.trials(search)] == [0]
-    spent = ledger.spent(search)
+def test_a_budget_of_gpu_hours_counts_what_jobs_held(tmp_path: Path) -> None:
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path, "limits.gpus=2", trials=3, gpu_hours=1e-9)
+        here.work(search)
+        assert [t.number for t in here.ledger.trials(search)] == [0]
+        spent = here.ledger.spent(search)
     assert spent["gpu_seconds"] == pytest.approx(2 * spent["job_seconds"]) and spent["gpu_seconds"] > 0
 
 
-def test_trials_are_counted_over_a_resume(settings: Settings, ledger: Ledger, tmp_path: Path) -> None:
-    search = create(ledger, settings, tiny(tmp_path), Plan(trials=1, confirm_top=1))
-    work(ledger, settings, search, lambda: None)
-    before = ledger.spent(search), len(launches(settings.root))
-    work(ledger, settings, search, lambda: None)
-    assert [t.number for t in ledger.trials(search)] == [0, 1]
-    after = ledger.spent(search)
-    assert len(launches(settings.root)) == before[1] and after["job_seconds"] == before[0]["job_seconds"]
+def test_trials_are_counted_over_a_resume(tmp_path: Path) -> None:
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path, trials=1, confirm_top=1)
+        here.work(search)
+        before, started = here.ledger.spent(search), len(launches(here.settings.root))
+        here.work(search)
+        assert [t.number for t in here.ledger.trials(search)] == [0, 1]
+        assert here.ledger.spent(search)["job_seconds"] == before["job_seconds"]
+        assert len(launches(here.settings.root)) == started
+
+
+# ---------------------------------------------------------------- the sandbox is gone
+
+
+def test_a_sandbox_that_is_gone_stops_the_search_and_fails_no_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "WAITS", (0.0, 0.0))
+    real, tries = ProcessSandbox.run, []
+
+    def run(self: ProcessSandbox, launch: Launch, cancel: threading.Event) -> Exit:
+        if launch.attempt.startswith("transfer") and "u0.dev" not in {o.name for o in launch.outputs}:
+            tries.append(launch.attempt)
+            raise SandboxError("the engine does not answer")
+        return real(self, launch, cancel)
+
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path, trials=1, confirm_top=1)
+        with monkeypatch.context() as gone:
+            gone.setattr(ProcessSandbox, "run", run)
+            with pytest.raises(SandboxError, match="does not answer"):
+                here.work(search)
+        assert len(tries) == 3 and len(set(tries)) == 1
+        row = here.ledger.search(search)
+        assert row is not None and row["status"] == "stopped" and "does not answer" in row["reason"]
+        assert TrialStatus.FAILED not in [t.status for t in here.ledger.trials(search)]
+        here.work(search)
+        assert [t.status for t in here.ledger.trials(search)] == [TrialStatus.COMPLETE] * 2
+        assert not here.ledger.attempts(search, "running")

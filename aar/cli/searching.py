@@ -167,7 +167,7 @@ def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> 
 
     where = "" if settings.workspace == Path(".aar") else f" --workspace {settings.workspace}"
     try:
-        waiting = work(ledger, settings, search, write, lambda: View(ledger, search, console))
+        waiting = work(ledger, settings, search, write, lambda: View(ledger, search, console, settings.folder("jobs")))
     except Stopped:
         hint = f"aar resume {search}{where}"
         console.print(f"\nstopped; everything so far is kept. Go on with:  {hint}", highlight=False, soft_wrap=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -18,6 +19,8 @@ from rich.text import Text
 
 from aar.ledger import Ledger, TrialRow
 from aar.methods import short
+from aar.sandbox.outputs import BadOutput, read_jsonl
+from aar.sandbox.protocol import PROGRESS_BYTES
 from aar.types import PublicScore, TrialStatus, Word
 
 POLL_SECONDS = 0.5
@@ -69,8 +72,8 @@ def trial_line(t: TrialRow) -> str:
 class View:
     """Context manager that shows a search on `console` while the body runs it."""
 
-    def __init__(self, ledger: Ledger, search: str, console: Console) -> None:
-        self.ledger, self.search, self.console = ledger, search, console
+    def __init__(self, ledger: Ledger, search: str, console: Console, jobs: Path) -> None:
+        self.ledger, self.search, self.console, self.jobs = ledger, search, console, jobs
         self.began = time.time()
         self._said: set[Any] = set()
         self._stop = threading.Event()
@@ -125,6 +128,9 @@ class View:
         lines: list[RenderableType] = [
             Text.from_markup("  " + trial_line(t), overflow="ellipsis") for t in trials if t.finished is None
         ]
+        lines += [
+            Text(line, style="dim") for a in self.ledger.attempts(self.search, "running") if (line := self._job(a))
+        ]
         done = sum(1 for t in trials if t.finished is not None and t.number > 0)
         elapsed = time.time() - self.began
         total = plan.trials
@@ -142,6 +148,23 @@ class View:
         bar = ProgressBar(total=total, completed=done, width=24) if total else ProgressBar(pulse=True, width=24)
         grid.add_row(bar, Text(head + "   ".join(parts)))
         return Group(*lines, grid)
+
+    def _job(self, attempt: Any) -> str:
+        """A running job's last word: `    ▸ t3 transfer   seed 2   step 40/126   loss .61   2500/s`."""
+        try:
+            said = read_jsonl(self.jobs / attempt["id"], "progress.jsonl", PROGRESS_BYTES)
+        except (BadOutput, OSError):
+            said = []
+        head = f"    ▸ {'' if attempt['trial'] is None else 't' + str(attempt['trial']) + ' '}{attempt['kind']}"
+        last = next((p for p in reversed(said) if {"seed", "step", "steps", "loss", "examples_s"} <= set(p)), None)
+        numbers = last and all(
+            isinstance(last[k], int | float) for k in ("seed", "step", "steps", "loss", "examples_s")
+        )
+        if not last or not numbers:
+            return f"{head}   starting"
+        step = f"step {last['step']:.0f}/{last['steps']:.0f}"
+        speed = f"loss {short(float(last['loss']))}   {last['examples_s']:.0f}/s"
+        return f"{head}   seed {last['seed']:.0f}   {step}   {speed}"
 
 
 class _Plan(Word):

@@ -20,7 +20,7 @@ def test_a_contrast_by_hand() -> None:
     (found,) = contrasts(FOUR)
     assert (found.slot, found.better, found.worse, found.trials) == ("loss", "logconf", "xent", (0, 1, 2, 3))
     assert found.gain == pytest.approx(0.11)
-    assert (found.low, found.high) == (pytest.approx(0.0138, abs=1e-4), pytest.approx(0.2062, abs=1e-4))
+    assert [found.low, found.high] == pytest.approx([0.0138, 0.2062], abs=1e-4)
     assert found.sentence == "logconf beat xent by .11 [.014, .206] over 4 trials"
 
 
@@ -28,8 +28,8 @@ def test_measurement_noise_is_the_least_a_trial_can_vary() -> None:
     # One trial each: no variance of their own, so each trial's own standard error stands in. t(1 df) = 12.706.
     (single,) = contrasts(FOUR[:2])
     half = 12.7062 * (0.01**2 + 0.01**2) ** 0.5
-    assert (single.low, single.high) == (pytest.approx(0.1 - half, abs=1e-4), pytest.approx(0.1 + half, abs=1e-4))
-    assert single.sentence == "logconf is ahead of xent by .1 [-.08, .28] over 2 trials", "an interval over zero is no win"
+    assert [single.low, single.high] == pytest.approx([0.1 - half, 0.1 + half], abs=1e-4)
+    assert single.sentence == "logconf is ahead of xent by .1 [-.08, .28] over 2 trials", "zero is inside: no win"
     twins = [row(n, recipe(loss="logconf" if n % 2 else "xent"), 0.8 if n % 2 else 0.7) for n in range(4)]
     (same,) = contrasts(twins)
     assert same.high - same.low == pytest.approx(2 * 4.3027 * 0.01, abs=1e-4)

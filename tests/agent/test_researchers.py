@@ -1,4 +1,4 @@
-"""Who proposes what: a function of seed, index and public rows, presets first and few, a reason and a prediction each."""
+"""Who proposes what: a function of seed, index and public rows; presets first and few; a reason and a prediction."""
 
 from __future__ import annotations
 
