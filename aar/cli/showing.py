@@ -102,13 +102,19 @@ def report(search: str | None, workspace: Path) -> None:
 
 def ui(port: int, workspace: Path) -> None:
     """MLflow on the workspace: sends what waits, then becomes the server."""
-    from aar.tracking import Mirror, ensure_store, serve_command
+    from aar.tracking import Mirror, ensure_store, serve_command, table_urls
 
     settings = Settings(workspace=workspace)
     ledger = _ledger(settings)
-    ensure_store(settings)
-    Mirror(ledger, settings).drain()
-    ledger.close()
     command = serve_command(settings, port)
-    Console().print(f"MLflow on http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
+    console = Console()
+    ensure_store(settings)
+    try:
+        Mirror(ledger, settings).drain()
+    except AarError as error:
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    ledger.close()
+    for task, url in table_urls(settings, port).items():
+        console.print(f"{task}  {url}", highlight=False, soft_wrap=True)
+    console.print(f"MLflow on http://127.0.0.1:{port}  (Ctrl-C ends it)", highlight=False)
     os.execvp(command[0], command)
