@@ -90,8 +90,20 @@ def test_one_label_cannot_be_read_through_the_gate() -> None:
             flipped = student.correct.copy()
             flipped[:, i] ^= True
             changed += view(flipped) != before
-    assert changed <= 25, f"{changed} of 120 flips showed"
+    assert changed <= 36, f"{changed} of 120 flips showed"
     assert len(looks) == 12 * 11, "each look is counted before it is answered"
+
+
+def test_what_student_and_ceiling_share_is_not_rounded_apart() -> None:
+    """A student that equals the ceiling has PGR 1 whatever the weak model does; so says the public view."""
+    for world in range(6):
+        rng = np.random.default_rng(200 + world)
+        easy = rng.normal(0, 0.1, 3000)
+        weak, top = arm(rng, 5, 3000, 0.7, 0.02, easy), arm(rng, 5, 3000, 0.95, 0.001, easy / 4)
+        e = scoring.estimate("dev", top, weak, top, scoring.pool([top.accuracy], [weak.accuracy]), 0.02)
+        view = scoring.public_view(e, lambda: None)
+        assert view.pgr is not None and view.ci_low is not None and view.ci_high is not None
+        assert view.ci_low <= 1 <= view.ci_high and abs(view.pgr - 1) < 0.03
 
 
 def test_a_look_that_cannot_be_counted_is_not_answered() -> None:

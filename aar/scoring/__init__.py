@@ -10,7 +10,7 @@ interval. `tests/test_coverage.py` holds this to 90-99 % on real seeds of the po
 
 from aar.scoring.diagnostics import auroc, diagnostics, ece
 from aar.scoring.estimate import Arm, Estimate, Pool, correct, estimate, fieller, interval, pgr_exact, pool
-from aar.scoring.gate import coarse, grid, ladder, public_view
+from aar.scoring.gate import coarse, grid, public_view
 from aar.scoring.racing import PRUNE_BELOW, Difference, difference, losing, shrink
 
 __all__ = [
@@ -29,7 +29,6 @@ __all__ = [
     "fieller",
     "grid",
     "interval",
-    "ladder",
     "losing",
     "pgr_exact",
     "pool",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from aar.scoring.estimate import Estimate, interval, no_gap
+from aar.scoring.estimate import Estimate, no_gap, pgr_exact
 from aar.types import PublicScore
 
 
@@ -27,36 +27,31 @@ def coarse(value: float, se: float) -> float:
 def public_view(e: Estimate, count: Callable[[], None]) -> PublicScore:
     """The one gate for numbers that need labels. `count` records the look before it is answered.
 
-    Accuracies are rounded to no finer than half their standard error; PGR and its interval are computed from the
-    rounded means; standard errors keep two digits; diagnostics are rounded by their own standard errors.
+    Accuracies are rounded to no finer than half their standard error. PGR is rounded to no finer than half its own
+    standard error nor than the accuracy's half in units of the gap, and the ends of its interval outwards on the same
+    grid: rounding gain and gap apart would undo what they share. Standard errors keep two digits.
     """
     count()
-    accuracy = coarse(e.accuracy, math.sqrt(e.var_accuracy))
-    weak = coarse(e.weak, math.sqrt(e.var_weak))
-    ceiling = coarse(e.ceiling, math.sqrt(e.var_ceiling))
-    var_gain, var_gap = ladder(e.var_gain), ladder(e.var_gap)
-    # A covariance near zero would tell single examples by its digits; a tenth of the variances' scale does not.
-    step = math.sqrt(var_gain * var_gap) / 5
-    rounded = e._replace(
-        var_gain=var_gain,
-        var_gap=var_gap,
-        cov=round(e.cov / step) * step if step > 0 else 0.0,
-        var_accuracy=ladder(e.var_accuracy),
-        df=_two(e.df),
-    )
-    gap = ceiling - weak
-    pgr, low, high = interval(rounded, coarse(e.gain, math.sqrt(e.var_gain)), gap)
-    reason = no_gap(gap, math.sqrt(rounded.var_gap), e.floor_gap) if pgr is None else None
+    se_gap = math.sqrt(e.var_gap)
+    gap = coarse(e.ceiling - e.weak, se_gap)
+    reason = no_gap(gap, _two(se_gap), e.floor_gap)
+    pgr, low, high = (None, None, None) if reason else pgr_exact(e)
+    if pgr is not None:
+        width = math.sqrt(e.var_gain) / gap if low is None or high is None else (high - low) / 4
+        step = grid(max(width, math.sqrt(e.var_accuracy) / gap))
+        pgr = round(round(pgr / step) * step, 10)
+        low = None if low is None else round(math.floor(low / step) * step, 10)
+        high = None if high is None else round(math.ceil(high / step) * step, 10)
     return PublicScore(
         split=e.split,
-        accuracy=accuracy,
-        accuracy_se=_two(math.sqrt(rounded.var_accuracy)),
-        weak=weak,
-        ceiling=ceiling,
-        pgr=_digits(pgr),
-        ci_low=_digits(low),
-        ci_high=_digits(high),
-        reason=reason,
+        accuracy=coarse(e.accuracy, math.sqrt(e.var_accuracy)),
+        accuracy_se=_two(math.sqrt(e.var_accuracy)),
+        weak=coarse(e.weak, math.sqrt(e.var_weak)),
+        ceiling=coarse(e.ceiling, math.sqrt(e.var_ceiling)),
+        pgr=pgr,
+        ci_low=low,
+        ci_high=high,
+        reason=reason or ("the gap is not clear enough for a ratio: add seeds or dev rows" if pgr is None else None),
         n_seeds=e.n_seeds,
         weak_se=_two(math.sqrt(e.var_weak)),
         ceiling_se=_two(math.sqrt(e.var_ceiling)),
@@ -64,14 +59,5 @@ def public_view(e: Estimate, count: Callable[[], None]) -> PublicScore:
     )
 
 
-def ladder(variance: float) -> float:
-    """A variance on a ladder of 21 % steps (10 % in its root), rounded up: shown intervals are never too short."""
-    return 1.21 ** math.ceil(math.log(variance, 1.21)) if variance > 0 else 0.0
-
-
 def _two(value: float) -> float:
     return float(f"{value:.1e}")
-
-
-def _digits(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
