@@ -132,7 +132,7 @@ BAD = {
     "report": (["report"], "no ledger in"),
     "ui": (["ui"], "no ledger in"),
     "tasks show": (["tasks", "show", "sst"], "task 'sst' is unknown; did you mean 'sst2'?"),
-    "tasks check": (["tasks", "check", "TASK", SET, "floor_gab=1"], "floor_gab: unknown field; did you mean 'floor_gap'?"),
+    "tasks check": (["tasks", "check", "TASK", SET, "floor_gab=1"], "unknown field; did you mean 'floor_gap'?"),
 }
 
 
