@@ -256,8 +256,8 @@ def test_without_a_terminal_a_run_prints_plain_lines_and_where_to_look(searched:
     assert review.startswith(f"aar ui --workspace {searched.workspace} ") and "experiment aar/tiny" in review
 
 
-STATUS = {"search", "task", "status", "reason", "baselines", "trials", "confirmed", "spend"}
-TRIAL = {
+STATE_KEYS = {"search", "task", "status", "reason", "baselines", "trials", "confirmed", "spend"}
+TRIAL_KEYS = {
     "id", "status", "author", "recipe", "label", "pgr", "ci_low", "ci_high", "accuracy", "n_seeds", "reason",
     "rationale", "predicted_pgr",
 }  # fmt: skip
@@ -267,14 +267,14 @@ SPEND = {"wall_seconds", "job_seconds", "gpu_hours", "looks", "openings"}
 
 def test_status_as_json_is_a_contract(searched: Searched) -> None:
     told = json.loads(aar("status", "--json", "--workspace", searched.workspace).out)
-    assert told.keys() == STATUS
+    assert told.keys() == STATE_KEYS
     assert (told["search"], told["task"], told["status"], told["reason"]) == (searched.id, "tiny", "complete", None)
     assert told["baselines"].keys() == {"weak", "ceiling", "naive"}
     weak, naive, ceiling = (told["baselines"][k] for k in ("weak", "naive", "ceiling"))
     assert 0.5 < weak < naive < ceiling < 1
     assert [t["id"] for t in told["trials"]] == [0, 1, 2, 3]
     for t in told["trials"]:
-        assert t.keys() == TRIAL
+        assert t.keys() == TRIAL_KEYS
         assert set(t["recipe"]) == set(SLOTS) and all(set(p) == {"name", "params"} for p in t["recipe"].values())
         assert t["status"] in ("complete", "pruned") and t["n_seeds"] in (1, 2) and t["rationale"]
         assert t["pgr"] == pytest.approx((t["accuracy"] - weak) / (ceiling - weak), abs=0.15)
