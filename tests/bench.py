@@ -53,8 +53,8 @@ data: {world: {name: polarity}}
 splits: {weak_train: 300, weak_val: 100, transfer: 640, dev: 600, test: 600}
 models:
   weak: {tiny: {layers: 1, width: 16, heads: 2}, pool: last, max_length: 32}
-  strong: {tiny: {layers: 2, width: 32, heads: 4}, pool: last, max_length: 32}
-training: {weak: {epochs: 1, lr: 1e-3}, strong: {epochs: 1, lr: 1e-3}}
+  strong: {tiny: {layers: 2, width: 64, heads: 4}, pool: last, max_length: 32, pretrain: {documents: 8000, steps: 500}}
+training: {weak: {epochs: 1, lr: 1e-3}, strong: {epochs: 2, lr: 1e-4}}
 seeds: {screen: 2, full: 2, confirm: 2, baseline: 2}
 floor_gap: 0.0
 """
@@ -218,7 +218,10 @@ def main(names: list[str]) -> None:
         if name == "loop_docker" and (reason := not_ready(Settings().image)):
             results[name] = {"skipped": reason}
             continue
-        results[name] = BENCHES[name]()
+        try:
+            results[name] = BENCHES[name]()
+        except subprocess.CalledProcessError as error:
+            results[name] = {"failed": error.stderr[-500:]}
     print(json.dumps(results, indent=2))
 
 

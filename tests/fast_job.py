@@ -6,7 +6,7 @@ of the seed's own inputs, and on nothing else.
 
 The workspace (JOB_DIR/../..) holds what tests say to it and read from it:
 
-    launches.jsonl   a line for each start: attempt, kind, seeds, files under in/
+    launches.jsonl   a line for each start: attempt, kind, seeds, files under in/, other jobs' folders
     trouble.json     {part's name or job's kind: what to do wrong}, see `misbehave`
     JOB_DIR/hold     while this exists, the job waits after its first line of progress
 """
@@ -47,7 +47,8 @@ def main(folder: Path) -> None:
     spec, workspace = job["spec"], folder.parent.parent
     seeds = [unit["seed"] for unit in job["units"]]
     inside = sorted(str(p.relative_to(folder / "in")) for p in (folder / "in").rglob("*") if p.is_file())
-    line = {"attempt": folder.name, "kind": spec["kind"], "seeds": seeds, "inputs": inside}
+    others = sorted(p.name for p in folder.parent.iterdir() if p != folder)
+    line = {"attempt": folder.name, "kind": spec["kind"], "seeds": seeds, "inputs": inside, "others": others}
     with (workspace / "launches.jsonl").open("a") as launches:
         launches.write(json.dumps(line) + "\n")
     names = {spec["kind"]} | {part["name"] for part in (spec["recipe"] or {}).values()}

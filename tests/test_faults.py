@@ -40,7 +40,8 @@ from tests.loops import (
     write_task,
 )
 
-TRIALS = 3
+TRIALS, SEED = 3, 7
+"""With this seed the victim goes all the way and two trials are confirmed, so that there is something to choose."""
 Killed = dict[tuple[str, str], "Future[Place]"]
 POINTS = ("submit", "job", "result", "record", "fresh", "seal")
 
@@ -55,7 +56,8 @@ class Place:
         self.count = 0
 
     def run(self, *more: str, fault: str | None = None, **env: str) -> Child:
-        return self._start("run", str(self.task), "--trials", str(TRIALS), *more, fault=fault, **env)
+        words = ("--trials", str(TRIALS), "--seed", str(SEED))
+        return self._start("run", str(self.task), *words, *more, fault=fault, **env)
 
     def resume(self, *more: str, fault: str | None = None, **env: str) -> Child:
         return self._start("resume", *more, fault=fault, **env)
@@ -87,6 +89,8 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Place:
     place = Place(tmp_path_factory.mktemp("undisturbed"))
     child = place.run()
     assert child.end() == 0, child.text
+    found = outcome(place.workspace)
+    assert len(found["confirmed"]) == 2 and found["trials"][VICTIM]["status"] == "complete", "choose another SEED"
     return place
 
 
@@ -105,6 +109,8 @@ def assert_whole(workspace: Path) -> None:
         assert all(t.finished is not None and t.reason != "" for t in trials)
         assert {t.status for t in trials} <= {TrialStatus.COMPLETE, TrialStatus.PRUNED}
         assert sum(1 for c in ledger.confirmations(row["id"]) if "sealed" in c["views"]) == 1
+        unsealed = {s["arm"] for s in ledger.scores(row["id"], "test") if s["arm"].startswith("fresh:t")}
+        assert len(unsealed) == 1, "only the winner is scored behind the seal"
         attempts = ledger.attempts(row["id"])
         good = Counter(key for a in attempts if a["status"] == "ok" for key in json.loads(a["keys"]))
         assert set(good.values()) == {1}, "a unit was computed twice"
@@ -239,8 +245,9 @@ def test_labels_reach_only_the_jobs_that_may_have_them_and_go_with_them(undistur
         labels = {name.rpartition("/")[2] for name in job["inputs"] if "label" in name}
         expected = {"weak": {"train.labels", "val.labels"}, "ceiling": {"transfer.labels"}, "transfer": set()}
         assert labels == expected[job["kind"]], job
+        assert job["others"] == [], "an earlier job's folder, which may hold labels, was still there"
         if "test.jsonl" in job["inputs"]:
-            assert min(job["seeds"]) >= 500, "test inputs are for confirmation only"
+            assert all(seed % 1000 >= 500 for seed in job["seeds"]), "test inputs are for confirmation only"
     assert {j["kind"] for j in launches(undisturbed.workspace)} == {"weak", "ceiling", "transfer"}
     assert list((undisturbed.workspace / "jobs").iterdir()) == []
     with ledger_of(undisturbed.workspace) as ledger:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from aar.agent.run import Plan, create, latest, load, opened, work
+from aar.cli.opening import ledger_of
 from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import LeaseHeld, LeaseLost, Ledger
@@ -82,7 +83,7 @@ def run(
 def resume(search: str | None, workspace: Path, sandbox: str) -> None:
     """The rest of a search."""
     settings = _settings(workspace, sandbox)
-    ledger = _ledger(settings)
+    ledger = ledger_of(settings)
     chosen = search or latest(ledger, UNFINISHED)
     if chosen is None:
         raise AarError(f"no unfinished search in {settings.root}; `aar run TASK` starts one")
@@ -128,7 +129,7 @@ def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None
     from aar.runner.trial import Runner
 
     settings = _settings(workspace, sandbox)
-    ledger = _ledger(settings)
+    ledger = ledger_of(settings)
     chosen = search or latest(ledger)
     if chosen is None:
         raise AarError(f"no search in {settings.root}; `aar run TASK` starts one")
@@ -148,13 +149,6 @@ def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None
         raise AarError(str(error)) from error
     final_table(ledger, chosen, console)
     console.print(f"report  {write_report(ledger, settings, chosen)}", highlight=False, soft_wrap=True)
-
-
-def _ledger(settings: Settings) -> Ledger:
-    """The workspace's ledger; a workspace that is not there is not made."""
-    if settings.database_url is None and not (settings.root / "ledger.db").exists():
-        raise AarError(f"no ledger in {settings.root}; `aar run TASK` starts a search, --workspace names another place")
-    return Ledger(settings.ledger_url)
 
 
 def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> None:

@@ -9,26 +9,28 @@ from typing import Any
 
 from rich.console import Console
 
-from aar.agent.run import latest, load
-from aar.cli.searching import _ledger
+from aar.cli.opening import ledger_of
 from aar.cli.view import baseline_line, final_table, trial_line
 from aar.ledger import Ledger
 from aar.settings import Settings
 from aar.types import AarError
 
+SHOWN = 40
+
 
 def _chosen(ledger: Ledger, search: str | None, settings: Settings) -> str:
-    chosen = search or latest(ledger)
-    if chosen is None:
+    known = [str(row["id"]) for row in ledger.searches()]
+    if not known:
         raise AarError(f"no search in {settings.root}; `aar run TASK` starts one")
-    load(ledger, chosen)
-    return chosen
+    if search is not None and search not in known:
+        raise AarError(f"no search {search!r} in {ledger.url}; latest: {', '.join(known[:5])}")
+    return search or known[0]
 
 
 def status(search: str | None, as_json: bool, workspace: Path) -> None:
     """One search, as text or as the documented JSON."""
     settings = Settings(workspace=workspace)
-    ledger = _ledger(settings)
+    ledger = ledger_of(settings)
     chosen = _chosen(ledger, search, settings)
     if as_json:
         print(json.dumps(state(ledger, chosen), indent=2))
@@ -42,7 +44,9 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
     trials = ledger.trials(chosen)
     if trials and trials[0].view is not None:
         console.print(baseline_line(trials[0].view), highlight=False)
-    for t in trials:
+    if len(trials) > SHOWN:
+        console.print(f"  ... {len(trials) - SHOWN} earlier trials; --json and the report list all", style="dim")
+    for t in trials[-SHOWN:]:
         console.print("  " + trial_line(t), highlight=False, soft_wrap=not console.is_terminal)
     if ledger.confirmations(chosen):
         final_table(ledger, chosen, console)
@@ -94,7 +98,7 @@ def report(search: str | None, workspace: Path) -> None:
     from aar.report import write_report
 
     settings = Settings(workspace=workspace)
-    ledger = _ledger(settings)
+    ledger = ledger_of(settings)
     Console().print(
         str(write_report(ledger, settings, _chosen(ledger, search, settings))), soft_wrap=True, highlight=False
     )
@@ -105,7 +109,7 @@ def ui(port: int, workspace: Path) -> None:
     from aar.tracking import Mirror, ensure_store, serve_command, table_urls
 
     settings = Settings(workspace=workspace)
-    ledger = _ledger(settings)
+    ledger = ledger_of(settings)
     command = serve_command(settings, port)
     console = Console()
     ensure_store(settings)

@@ -94,6 +94,9 @@ def test_two_at_once_still_wait_for_naive_and_keep_to_the_budget(tmp_path: Path)
     assert all(t.rationale for t in found)
     assert all(t.predicted_pgr is not None for t in found[1:]), "proposed before there was anything to predict from"
     assert found[0].predicted_pgr is None
+    for t in found:
+        under_way = [o.number for o in found if o.created < t.created < (o.finished or 0)]
+        assert len(under_way) < 2, f"t{t.number} was proposed while {under_way} filled both slots"
 
 
 def test_checkpoints_hold_ids_only(tmp_path: Path) -> None:
