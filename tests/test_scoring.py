@@ -149,6 +149,26 @@ def _mean(p: float, sd: float) -> float:
     return float((np.clip(x, 0, 1) * w).sum() / w.sum())
 
 
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_what_seeds_disagree_on_by_chance_is_counted_once(seeds: int) -> None:
+    """Each seed errs on other examples. Counted again as noise of examples, gap and gain seemed to move together."""
+    rng, n, held, wide = np.random.default_rng(0), 600, 0, 0
+
+    def chance(p: float) -> Arm:
+        return Arm(tuple(range(seeds)), rng.random((seeds, n)) < p)
+
+    for _ in range(200):
+        weak, ceiling, students = chance(0.66), chance(0.93), [chance(p) for p in (0.72, 0.76, 0.8, 0.85)]
+        pooled = scoring.pool([s.accuracy for s in students], [weak.accuracy] * len(students))
+        e = scoring.estimate("dev", students[-1], weak, ceiling, pooled, 0.0)
+        _, low, high = scoring.pgr_exact(e)
+        assert low is not None and high is not None
+        held += low <= 0.19 / 0.27 <= high
+        wide += high - low > 0.02
+    assert 0.90 <= held / 200 <= 0.995
+    assert wide / 200 > 0.95, "an interval of no width"
+
+
 def test_racing_prunes_the_clearly_worse_and_keeps_the_close() -> None:
     rng = np.random.default_rng(5)
     easy = rng.normal(0, 0.1, 3000)

@@ -112,6 +112,20 @@ def example_var(correct: NDArray[np.bool_] | NDArray[np.float64]) -> float:
     return max(0.0, example_cov(mean, mean, noise))
 
 
+def _seed_noise(correct: NDArray[np.bool_]) -> float:
+    """What the seeds of a (k, n) array add to the variance of its per-example means: counted with the seeds already."""
+    return float(correct.astype(np.float64).var(0, ddof=1).mean()) / len(correct) if len(correct) > 1 else 0.0
+
+
+def _shared_noise(gains: NDArray[np.float64], partner: NDArray[np.bool_], n_weak: int) -> float:
+    """The same for the covariance of gain and gap, which have weak seeds in common."""
+    k = len(gains)
+    if k < 2 or n_weak < 2:
+        return 0.0
+    centred = (gains - gains.mean(0)) * (partner - partner.mean(0, dtype=np.float64))
+    return -float(centred.sum(0).mean()) / (k - 1) / n_weak
+
+
 def estimate(
     split: str, student: Arm, weak: Arm, ceiling: Arm, pooled: Pool, floor_gap: float, paired: bool = True
 ) -> Estimate:
@@ -131,8 +145,9 @@ def estimate(
     if paired:
         per_gain = student.correct.astype(np.float64) - partner.correct
         ex_gain = example_var(per_gain)
-        ex_gap = max(0.0, example_cov(means[3] - means[2], means[3] - means[2]))
-        ex_cov = example_cov(means[0] - means[1], means[3] - means[2])
+        gap = means[3] - means[2]
+        ex_gap = max(0.0, example_cov(gap, gap, _seed_noise(ceiling.correct) + _seed_noise(weak.correct)))
+        ex_cov = example_cov(means[0] - means[1], gap, _shared_noise(per_gain, partner.correct, len(weak.seeds)))
     else:
         ex_gain = example_var(student.correct) + example_var(partner.correct)
         ex_gap = example_var(ceiling.correct) + example_var(weak.correct)
