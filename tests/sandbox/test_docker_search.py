@@ -27,6 +27,7 @@ floor_gap: 0.0
 
 
 @pytest.mark.docker
+@pytest.mark.timeout(1500)
 def test_a_search_in_docker_gives_what_the_process_sandbox_gives(tmp_path: Path, image: str) -> None:
     unless_docker(not_ready(image))
     task = tmp_path / "boxed.yaml"
