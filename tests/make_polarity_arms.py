@@ -22,7 +22,7 @@ from aar import worlds
 from aar.methods import fill, parse
 from aar.methods.losses import LOSSES
 from aar.methods.student import SCHEDULES
-from aar.methods.targets import TARGETS
+from aar.methods.targets import TARGETS, Context
 from aar.tasks import load_task
 from aar.train.loop import Progress, Supervised, fit, predict
 from aar.train.models import Classifier, build
@@ -78,7 +78,7 @@ class Maker:
     def train(
         self, role: str, tokens: Tokens, y: NDArray[np.float32], recipe: Recipe, training: Training, seed: int
     ) -> Classifier:
-        made = TARGETS[recipe.targets.name].make(y, recipe.targets.params)
+        made = TARGETS[recipe.targets.name].make(y, recipe.targets.params, Context())
         model = build(self.ref(role), self.folder, len(self.world.vocabulary()), 2).eval()
         model.backbone.load_state_dict(self.weights[role])
         loss = LOSSES[recipe.loss.name].build(recipe.loss.params, torch.tensor([0.5, 0.5]))

@@ -18,7 +18,7 @@ from aar.cli.showing import state
 from aar.ledger import Ledger
 from aar.ledger.tables import meta
 from aar.methods import PARTS, PRESETS
-from aar.methods.losses import BUFFER
+from aar.methods.losses.confidence import BUFFER
 from aar.settings import Settings
 from aar.types import TaskSpec
 from tests import ledgers

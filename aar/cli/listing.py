@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from aar.cli.screen import screen
 from aar.methods import PARTS, PRESETS, Space, span
 from aar.methods.space import Choice, short
 from aar.settings import Settings
@@ -40,7 +40,7 @@ def tasks(as_json: bool) -> None:
         table.add_column(column)
     for row in rows:
         table.add_row(row["name"], row["kind"], row["summary"] or f"[red]{escape(str(row['error']))}[/]")
-    Console().print(table)
+    screen().print(table)
 
 
 def task_show(name: str, as_json: bool, workspace: Path, sets: Sequence[str]) -> None:
@@ -56,7 +56,7 @@ def task_show(name: str, as_json: bool, workspace: Path, sets: Sequence[str]) ->
     if as_json:
         _print_json(shown)
         return
-    console = Console()
+    console = screen()
     console.print(f"[bold]{spec.name}[/]  {escape(spec.summary)}")
     for key, value in shown.items():
         if key in ("name", "summary"):
@@ -86,7 +86,7 @@ def task_check(name: str, workspace: Path, sets: Sequence[str]) -> None:
     settings = Settings(workspace=workspace)
     spec, _ = load_task(name, sets)
     problem = Problem.of(spec, settings)
-    console = Console()
+    console = screen()
     counts = ", ".join(f"{split} {n}" for split, n in problem.prepared.counts.items())
     console.print(f"{spec.name}: ok  ({counts}; {problem.classes} classes; data {problem.prepared.digest[:12]})")
     for note in problem.prepared.notes:
@@ -110,7 +110,7 @@ def methods(as_json: bool) -> None:
         presets = [{"name": p.name, "recipe": p.recipe.model_dump(), "paper": p.paper, "why": p.why} for p in PRESETS]
         _print_json({"slots": parts, "presets": presets})
         return
-    console = Console()
+    console = screen()
     for slot in SLOTS:
         table = Table(box=None, pad_edge=False, title=f"[bold]{slot}[/]", title_justify="left", show_header=False)
         table.add_column(no_wrap=True, style="cyan")
@@ -155,7 +155,7 @@ def doctor(as_json: bool, workspace: Path) -> None:
     if as_json:
         _print_json({"checks": [c.model_dump() for c in checks], "sandbox": reason})
     else:
-        console = Console()
+        console = screen()
         mark = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[yellow]·[/]"}
         for check in checks:
             console.print(f"{mark[check.ok]} {check.name:<12} {escape(check.value)}")
@@ -170,6 +170,6 @@ def sandbox_build(base_image: str | None) -> None:
     from aar.sandbox.image import build_image
 
     settings = Settings()
-    console = Console()
+    console = screen()
     build_image(settings.image, base_image, lambda line: console.print(escape(line), style="dim", highlight=False))
     console.print(f"built {settings.image}; `aar doctor` shows it, `aar run` uses it from now on")

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from aar.agent.run import Plan, create, latest, load, opened, work
 from aar.cli.opening import ledger_of
+from aar.cli.screen import screen
 from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import LeaseHeld, LeaseLost, Ledger
@@ -63,7 +64,7 @@ def run(
             f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
         )
     plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher)
-    console = Console()
+    console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
     if dry_run:
@@ -90,7 +91,7 @@ def resume(search: str | None, workspace: Path, sandbox: str) -> None:
     load(ledger, chosen)
     row = ledger.search(chosen)
     assert row is not None
-    console = Console()
+    console = screen()
     if row["status"] == "complete":
         console.print(f"{chosen} is complete; `aar status {chosen}` shows it")
         return
@@ -112,7 +113,7 @@ def trial(task: str, recipe: str | None, workspace: Path, sandbox: str, sets: Se
     mine = [s for s in sets if heads[s] in SLOTS]
     spec, _ = load_task(task, [s for s in sets if s not in mine])
     wanted: Recipe = fill(parse(recipe, mine), spec.training.strong)
-    console = Console()
+    console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
     ledger = Ledger(settings.ledger_url)
@@ -133,7 +134,7 @@ def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None
     chosen = search or latest(ledger)
     if chosen is None:
         raise AarError(f"no search in {settings.root}; `aar run TASK` starts one")
-    console = Console()
+    console = screen()
     if any("sealed" in c["views"] for c in ledger.confirmations(chosen)):
         console.print(f"{chosen} is confirmed already: the seal is opened once per search")
         final_table(ledger, chosen, console)

@@ -7,9 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from aar.cli.opening import ledger_of
+from aar.cli.screen import screen
 from aar.cli.view import baseline_line, final_table, trial_line
 from aar.ledger import Ledger
 from aar.settings import Settings
@@ -37,7 +36,7 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
         return
     row = ledger.search(chosen)
     assert row is not None
-    console = Console()
+    console = screen()
     console.print(
         f"[bold]{chosen}[/]  {row['status']}" + (f": {row['reason']}" if row["reason"] else ""), highlight=False
     )
@@ -99,7 +98,7 @@ def report(search: str | None, workspace: Path) -> None:
 
     settings = Settings(workspace=workspace)
     ledger = ledger_of(settings)
-    Console().print(
+    screen().print(
         str(write_report(ledger, settings, _chosen(ledger, search, settings))), soft_wrap=True, highlight=False
     )
 
@@ -111,7 +110,7 @@ def ui(port: int, workspace: Path) -> None:
     settings = Settings(workspace=workspace)
     ledger = ledger_of(settings)
     command = serve_command(settings, port)
-    console = Console()
+    console = screen()
     ensure_store(settings)
     try:
         Mirror(ledger, settings).drain()

@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from aar.methods.losses import LOSSES
 from aar.methods.student import SCHEDULES, STUDENTS
 from aar.methods.supervision import SUPERVISION
-from aar.methods.targets import TARGETS
-from aar.train.loop import Progress, Supervised, fit, predict
+from aar.train.loop import Progress, predict
 from aar.train.models import Classifier, build, config_device, with_adapters, without_adapters
 from aar.train.pretrain import pretrain
 from aar.train.tokens import Tokenizer, Tokens, read_texts
+from aar.train.trainee import Trainee
 from aar.types import JobFile, JobKind, Recipe, Training, Unit
 
 
@@ -42,6 +41,7 @@ class Job:
         self._splits: dict[str, Tokens] = {}
         self._model: Classifier | None = None
         self._initial: dict[str, torch.Tensor] = {}
+        self._adapted = False
 
     def run(self) -> None:
         """All seeds, one after the other."""
@@ -73,16 +73,18 @@ class Job:
         training = self._training()
         texts = self.tokenizer(read_texts(self.unit_file(unit, "train.jsonl")))
         labels = read_labels(self.unit_file(unit, "train.labels"), len(texts))
-        model = self._fresh(unit.seed, training)
-        naive = Recipe()
-        self._fit(model, texts, self._one_hot(labels), naive, training, unit.seed, None)
+        trainee = Trainee(
+            lambda: self._fresh(unit.seed, training), texts, self._one_hot(labels), Recipe(), training, unit.seed,
+            self.progress,
+        )  # fmt: skip
+        trainee.fit()
         held = self.unit_file(unit, "val.labels")
         shares = np.fromfile(held, np.int32) if held.exists() else labels
         # Laplace: a class the held-out slice happens to lack still has a share.
         counts = np.bincount(shares, minlength=self.spec.classes) + 1
         prior = (counts / counts.sum()).astype(np.float32)
         self._write(f"u{unit.seed}.prior", prior.tobytes())
-        self._predict(model, unit)
+        self._predict(trainee.model, unit)
 
     def _strong(self, unit: Unit) -> None:
         recipe = self.spec.recipe or Recipe()
@@ -101,33 +103,19 @@ class Job:
             y = SUPERVISION[recipe.supervision.name].combine(probs, recipe.supervision.params)
             if self.unit_file(unit, "prior").exists():
                 prior = torch.from_numpy(read_array(self.unit_file(unit, "prior"), (self.spec.classes,)))
-        model = self._fresh(unit.seed, training)
-        self._fit(model, transfer, y, recipe, training, unit.seed, prior)
-        self._predict(model, unit)
-        if training.lora is not None:
-            without_adapters(model)
-
-    def _fit(
-        self,
-        model: Classifier,
-        tokens: Tokens,
-        y: NDArray[np.float32],
-        recipe: Recipe,
-        training: Training,
-        seed: int,
-        prior: torch.Tensor | None,
-    ) -> None:
-        made = TARGETS[recipe.targets.name].make(y, recipe.targets.params)
-        loss = LOSSES[recipe.loss.name].build(recipe.loss.params, prior)
-        data = Supervised(y, made.target, made.weight, made.keep, self.device)
-        frozen = STUDENTS[recipe.student.name].frozen
-        fit(model, tokens, data, loss, training, seed, self.progress, frozen)
+        trainee = Trainee(
+            lambda: self._fresh(unit.seed, training), transfer, y, recipe, training, unit.seed, self.progress, prior,
+        )  # fmt: skip
+        student.learn(trainee, recipe.student.params)
+        self._predict(trainee.model, unit)
 
     def _fresh(self, seed: int, training: Training) -> Classifier:
         """The model as it was before any training: pre-trained weights, or new ones drawn by `seed`."""
         pretrained = self.spec.model.tiny is None or self.spec.model.weights
+        if self._model is not None and self._adapted:
+            without_adapters(self._model)
         if self._model is not None and pretrained:
-            if self._initial:
+            if not self._adapted:
                 self._model.load_state_dict(self._initial)
             self._model.reset_head()
         else:
@@ -136,8 +124,9 @@ class Job:
             dtype = torch.bfloat16 if half else torch.float32
             self._model = build(self.spec.model, self.inputs, self.tokenizer.size, self.spec.classes, dtype)
             self._model = self._model.to(self.device).eval()
-            if pretrained and training.lora is None and len(self.file.units) > 1:
-                self._initial = {k: v.detach().clone() for k, v in self._model.state_dict().items()}
+            if pretrained and training.lora is None:
+                self._initial = {k: v.detach().to("cpu", copy=True) for k, v in self._model.state_dict().items()}
+        self._adapted = training.lora is not None
         if training.lora is not None:
             torch.manual_seed(seed)
             with_adapters(self._model, training.lora)

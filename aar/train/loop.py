@@ -19,7 +19,7 @@ from aar.train.tokens import Tokens, epoch_batches, prediction_batches
 from aar.types import Training
 
 if TYPE_CHECKING:
-    from aar.methods.losses import LossFn
+    from aar.methods.losses._base import LossFn
 
 PROGRESS_LINES = 200
 

@@ -65,14 +65,21 @@ class Classifier(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
 
-    def features(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Pooled last hidden state (b, d)."""
-        hidden = self.backbone(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+    def embed(self, ids: Tensor) -> Tensor:
+        """Token embeddings (b, t, d): where noise and adversarial shifts go in."""
+        table: Any = self.backbone.get_input_embeddings()  # type: ignore[operator]
+        embedded: Tensor = table(ids)
+        return embedded
+
+    def features(self, ids: Tensor, mask: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Pooled last hidden state (b, d); `shift` (b, t, d) is added to the token embeddings."""
+        given = {"input_ids": ids} if shift is None else {"inputs_embeds": self.embed(ids) + shift}
+        hidden = self.backbone(**given, attention_mask=mask.long()).last_hidden_state
         return pooled(hidden, mask, self.pool)
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, mask: Tensor, shift: Tensor | None = None) -> Tensor:
         """Logits (b, C)."""
-        logits: Tensor = self.head(self.features(ids, mask).to(self.head.weight.dtype))
+        logits: Tensor = self.head(self.features(ids, mask, shift).to(self.head.weight.dtype))
         return logits
 
 

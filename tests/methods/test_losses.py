@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from aar.methods.losses import BUFFER, LOSSES
+from aar.methods.losses import LOSSES
+from aar.methods.losses.confidence import BUFFER
 
 
 def soft(logits: Tensor) -> Tensor:

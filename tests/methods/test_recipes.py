@@ -10,7 +10,7 @@ import pytest
 
 from aar.methods import NAIVE, PARTS, PRESETS, fill, illegal, label, parse, recipe_hash, spaces
 from aar.methods.supervision import SUPERVISION
-from aar.methods.targets import TARGETS
+from aar.methods.targets import TARGETS, Context
 from aar.types import SLOTS, AarError, Part, Recipe, Training
 
 BASE = Training(lr=5e-4, epochs=2, batch_size=32)
@@ -97,22 +97,22 @@ Y = np.array([[0.9, 0.1], [0.6, 0.4], [0.45, 0.55], [0.2, 0.8]], np.float32)
 
 
 def test_targets_by_hand() -> None:
-    soft = TARGETS["soft"].make(Y, {})
+    soft = TARGETS["soft"].make(Y, {}, Context())
     assert np.array_equal(soft.target, Y) and soft.keep.all() and (soft.weight == 1).all()
-    assert np.array_equal(TARGETS["hard"].make(Y, {}).target, [[1, 0], [1, 0], [0, 1], [0, 1]])
-    sharp = TARGETS["sharpen"].make(Y, {"T": 0.5}).target
+    assert np.array_equal(TARGETS["hard"].make(Y, {}, Context()).target, [[1, 0], [1, 0], [0, 1], [0, 1]])
+    sharp = TARGETS["sharpen"].make(Y, {"T": 0.5}, Context()).target
     assert sharp[0, 0] == pytest.approx(0.81 / 0.82, rel=1e-5) and np.allclose(sharp.sum(1), 1)
-    assert np.allclose(TARGETS["sharpen"].make(Y, {"T": 1.0}).target, Y, atol=1e-6)
-    certain = TARGETS["sharpen"].make(np.array([[1.0, 0.0]], np.float32), {"T": 0.2}).target
+    assert np.allclose(TARGETS["sharpen"].make(Y, {"T": 1.0}, Context()).target, Y, atol=1e-6)
+    certain = TARGETS["sharpen"].make(np.array([[1.0, 0.0]], np.float32), {"T": 0.2}, Context()).target
     assert np.isfinite(certain).all() and certain[0, 0] == pytest.approx(1)
 
 
 def test_confident_keeps_the_surest_of_each_class_and_lets_no_class_die() -> None:
-    assert TARGETS["confident"].make(Y, {"q": 0.5}).keep.tolist() == [True, False, False, True]
-    assert TARGETS["confident"].make(Y, {"q": 0.1}).keep.tolist() == [True, False, False, True]
+    assert TARGETS["confident"].make(Y, {"q": 0.5}, Context()).keep.tolist() == [True, False, False, True]
+    assert TARGETS["confident"].make(Y, {"q": 0.1}, Context()).keep.tolist() == [True, False, False, True]
     lone = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.4, 0.6]], np.float32)
-    assert TARGETS["confident"].make(lone, {"q": 0.3}).keep[3], "the only row of class 1 stays"
-    assert TARGETS["confident"].make(Y, {"q": 1.0}).keep.all()
+    assert TARGETS["confident"].make(lone, {"q": 0.3}, Context()).keep[3], "the only row of class 1 stays"
+    assert TARGETS["confident"].make(Y, {"q": 1.0}, Context()).keep.all()
 
 
 def test_ensemble_means_and_votes() -> None:

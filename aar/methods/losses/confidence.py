@@ -1,59 +1,23 @@
-"""Losses: `build(params, prior)` gives loss(logits, y, target, weight, step_frac) -> mean over the batch.
-
-logits (n, C) float; y (n, C) the raw weak soft label; target (n, C) what the targets slot made of it; weight (n,)
-with the batch mean taken over `weight.sum()` (a batch of all-zero weights gives 0 and no gradient); step_frac in
-[0, 1] the share of training steps done. torch is imported inside functions: the host lists losses without it.
-"""
+"""Losses that use confidence: the student's own, or the weak label's."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from aar.methods.space import Float, PartInfo, Space
+from aar.methods.losses._base import Loss, cross_entropy, weighted_mean
+from aar.methods.space import Float, Space
 from aar.types import Value
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    LossFn = Callable[[Tensor, Tensor, Tensor, Tensor, float], Tensor]
+    from aar.methods.losses._base import LossFn
 
 BUFFER = 128
 """Rows logconf's running quantile remembers. Few, because a stale threshold trails a student that drifts to one class
 and pushes it further (docs/results.md has the collapse at 512). More than a small batch, because a batch of 8, or a
 length-sorted one, distorts its own threshold."""
-
-
-class Loss(PartInfo):
-    """One loss of the student against weak labels."""
-
-    @classmethod
-    @abstractmethod
-    def build(cls, params: Mapping[str, Value], prior: Tensor | None = None) -> LossFn:
-        """A fresh loss (some keep state over steps). `prior` (C,): class shares of the supervisor's held-out slice."""
-
-
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """CE of each row (n,) against soft targets (n, C)."""
-    return -(target * logits.log_softmax(-1)).sum(-1)
-
-
-def weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """sum(values * weight) / sum(weight); 0 where all weights are 0."""
-    return (values * weight).sum() / weight.sum().clamp_min(1e-12)
-
-
-class CrossEntropy(Loss):
-    """Cross-entropy with the targets: naive weak-to-strong training."""
-
-    name = "xent"
-    paper = "Burns et al. 2023"
-
-    @classmethod
-    def build(cls, params: Mapping[str, Value], prior: Tensor | None = None) -> LossFn:
-        """CE(p, t)."""
-        return lambda logits, y, target, weight, step_frac: weighted_mean(cross_entropy(logits, target), weight)
 
 
 class LogConf(Loss):
@@ -157,6 +121,3 @@ class Entropy(Loss):
             return weighted_mean(cross_entropy(logits, target) + k * entropy, weight)
 
         return loss
-
-
-LOSSES: dict[str, type[Loss]] = {p.name: p for p in (CrossEntropy, LogConf, Product, ConfidenceWeighted, Entropy)}

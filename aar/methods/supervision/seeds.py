@@ -1,32 +1,15 @@
-"""Where weak labels come from: how many weak models feed one student seed, and how their answers are combined."""
+"""Supervision by weak models that differ in their seed."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aar.methods.space import Choice, Int, PartInfo, Space
+from aar.methods.space import Choice, Int, Space
+from aar.methods.supervision._base import Probs, Supervision
 from aar.types import Value
-
-Probs = NDArray[np.float32]
-
-
-class Supervision(PartInfo):
-    """`members` plans on the host; `combine` runs in the sandbox."""
-
-    @classmethod
-    @abstractmethod
-    def members(cls, params: Mapping[str, Value]) -> int:
-        """How many weak models feed one student seed; member 0 is the one PGR is paired with."""
-
-    @classmethod
-    @abstractmethod
-    def combine(cls, answers: Sequence[Probs], params: Mapping[str, Value]) -> Probs:
-        """Soft labels (n, C) from each member's probabilities (n, C); rows sum to 1."""
 
 
 class Single(Supervision):
@@ -72,6 +55,3 @@ class Ensemble(Supervision):
             total += answer
         mean: Probs = (total / len(answers)).astype(np.float32)
         return mean
-
-
-SUPERVISION: dict[str, type[Supervision]] = {p.name: p for p in (Single, Ensemble)}

@@ -1,44 +1,16 @@
-"""What is done to weak labels before training: y (n, C) soft labels in, targets and kept rows out. Pure numpy."""
+"""Targets made of the weak labels alone."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aar.methods.space import Float, PartInfo, Space
+from aar.methods.space import Float, Space
+from aar.methods.targets._base import Context, Made, Targets, everything, one_hot
 from aar.types import Value
-
-
-class Made(NamedTuple):
-    """`target` (n, C) float32, rows sum to 1; `weight` (n,) float32; `keep` (n,) bool, True for rows to train on."""
-
-    target: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    keep: NDArray[np.bool_]
-
-
-class Targets(PartInfo):
-    """One way to turn weak labels into training targets."""
-
-    @classmethod
-    @abstractmethod
-    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value]) -> Made:
-        """Targets from soft weak labels `y` (n, C)."""
-
-
-def _all(target: NDArray[np.float32]) -> Made:
-    n = len(target)
-    return Made(target, np.ones(n, np.float32), np.ones(n, np.bool_))
-
-
-def one_hot(y: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The most likely class of each row as (n, C) float32; ties go to the lower class."""
-    hot: NDArray[np.float32] = np.eye(y.shape[1], dtype=np.float32)[y.argmax(1)]
-    return hot
 
 
 class Soft(Targets):
@@ -48,9 +20,9 @@ class Soft(Targets):
     paper = "Burns et al. 2023"
 
     @classmethod
-    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value]) -> Made:
+    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
         """y."""
-        return _all(y)
+        return everything(y)
 
 
 class Hard(Targets):
@@ -60,9 +32,9 @@ class Hard(Targets):
     paper = "Burns et al. 2023"
 
     @classmethod
-    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value]) -> Made:
+    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
         """One-hot arg max of y."""
-        return _all(one_hot(y))
+        return everything(one_hot(y))
 
 
 class Sharpen(Targets):
@@ -73,11 +45,11 @@ class Sharpen(Targets):
     space: ClassVar[dict[str, Space]] = {"T": Float(low=0.2, high=5.0, default=0.5, log=True)}
 
     @classmethod
-    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value]) -> Made:
+    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
         """Row-normalised y ** (1 / T), in log space."""
         logits = np.log(np.clip(y.astype(np.float64), 1e-12, None)) / float(params["T"])
         powered = np.exp(logits - logits.max(1, keepdims=True))
-        return _all((powered / powered.sum(1, keepdims=True)).astype(np.float32))
+        return everything((powered / powered.sum(1, keepdims=True)).astype(np.float32))
 
 
 class Confident(Targets):
@@ -88,7 +60,7 @@ class Confident(Targets):
     space: ClassVar[dict[str, Space]] = {"q": Float(low=0.1, high=1.0, default=0.5)}
 
     @classmethod
-    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value]) -> Made:
+    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
         """Within each weak class the ceil(q * m) most confident rows are kept, so that no class dies out."""
         confidence, label = y.max(1), y.argmax(1)
         keep = np.zeros(len(y), np.bool_)
@@ -97,6 +69,3 @@ class Confident(Targets):
             count = int(np.ceil(float(params["q"]) * len(rows)))
             keep[rows[np.argsort(-confidence[rows], kind="stable")[:count]]] = True
         return Made(y, np.ones(len(y), np.float32), keep)
-
-
-TARGETS: dict[str, type[Targets]] = {p.name: p for p in (Soft, Hard, Sharpen, Confident)}

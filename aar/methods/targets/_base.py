@@ -1,0 +1,70 @@
+"""What is done to weak labels before training: y (n, C) soft labels in, targets and kept rows out. Pure numpy."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aar.methods.space import PartInfo
+from aar.types import Value
+
+Need = Literal["features", "zero_shot", "calibration"]
+
+
+class Calibration(NamedTuple):
+    """How far a weak model can be believed, fitted by its own job on rows it was not trained on.
+
+    `temperature` mends its confidence; `confusion[a, b]` is the share of true class a that it calls b (rows sum to 1);
+    `prior` (C,) the class shares.
+    """
+
+    temperature: float
+    confusion: NDArray[np.float64]
+    prior: NDArray[np.float64]
+
+
+class Context(NamedTuple):
+    """What a part may know besides the weak labels; only what it names in `needs` is there.
+
+    `features` (n, d): the pre-trained student's; `zero_shot` (n, C): its own probabilities before any supervision.
+    """
+
+    seed: int = 0
+    features: NDArray[np.float32] | None = None
+    zero_shot: NDArray[np.float32] | None = None
+    calibration: Calibration | None = None
+
+
+class Made(NamedTuple):
+    """`target` (n, C) float32, rows sum to 1; `weight` (n,) float32; `keep` (n,) bool, True for rows to train on."""
+
+    target: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    keep: NDArray[np.bool_]
+
+
+class Targets(PartInfo):
+    """One way to turn weak labels into training targets. `needs`: what of the context must be there."""
+
+    needs: ClassVar[tuple[Need, ...]] = ()
+
+    @classmethod
+    @abstractmethod
+    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
+        """Targets from soft weak labels `y` (n, C)."""
+
+
+def everything(target: NDArray[np.float32]) -> Made:
+    """These targets, every row kept with weight 1."""
+    n = len(target)
+    return Made(target, np.ones(n, np.float32), np.ones(n, np.bool_))
+
+
+def one_hot(y: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The most likely class of each row as (n, C) float32; ties go to the lower class."""
+    hot: NDArray[np.float32] = np.eye(y.shape[1], dtype=np.float32)[y.argmax(1)]
+    return hot
