@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from aar.cli.opening import ledger_of
 from aar.cli.screen import screen
 from aar.cli.view import baseline_line, final_table, trial_line
@@ -32,7 +34,7 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
     ledger = ledger_of(settings)
     chosen = _chosen(ledger, search, settings)
     if as_json:
-        print(json.dumps(state(ledger, chosen), indent=2))
+        print(TypeAdapter(dict[str, Any]).dump_json(state(ledger, chosen), indent=2).decode())
         return
     row = ledger.search(chosen)
     assert row is not None
@@ -62,7 +64,7 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
     for t in ledger.trials(search):
         view = t.view
         trials.append({
-            "id": t.number, "status": str(t.status), "author": t.author, "recipe": t.recipe.model_dump(mode="json"),
+            "id": t.number, "status": str(t.status), "author": t.author, "recipe": t.recipe,
             "label": t.label, "pgr": view.pgr if view else None, "ci_low": view.ci_low if view else None,
             "ci_high": view.ci_high if view else None, "accuracy": view.accuracy if view else None,
             "n_seeds": t.n_seeds, "reason": t.reason or (view.reason if view else None), "rationale": t.rationale,

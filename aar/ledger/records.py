@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from aar.types import Author, PublicScore, Recipe, TrialStatus, Word
@@ -37,9 +38,19 @@ class TrialRow(Word):
     def of(cls, row: Mapping[str, Any]) -> TrialRow:
         """From a database row."""
         fields = dict(row)
-        fields["recipe"] = Recipe.model_validate_json(fields["recipe"])
-        fields["view"] = PublicScore.model_validate_json(fields["view"]) if fields["view"] else None
+        fields["recipe"] = _recipe(fields["recipe"])
+        fields["view"] = _view(fields["view"]) if fields["view"] else None
         return cls.model_validate(fields)
+
+
+@lru_cache(maxsize=16_384)
+def _recipe(text: str) -> Recipe:
+    return Recipe.model_validate_json(text)
+
+
+@lru_cache(maxsize=16_384)
+def _view(text: str) -> PublicScore:
+    return PublicScore.model_validate_json(text)
 
 
 class UnitRow(Word):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -38,6 +39,18 @@ def _engine(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     return engine
+
+
+@contextlib.contextmanager
+def _no_garbage() -> Iterator[None]:
+    """The collector walks all live records over and over while thousands are made: half the time of reading them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 class Ledger:
@@ -79,7 +92,9 @@ class Ledger:
 
     def trials(self, search: str) -> list[TrialRow]:
         """The search's trials in the order they were proposed."""
-        return [TrialRow.of(r) for r in self.rows(t.trials, t.trials.c.search == search, order=t.trials.c.number)]
+        rows = self.rows(t.trials, t.trials.c.search == search, order=t.trials.c.number)
+        with _no_garbage():
+            return [TrialRow.of(r) for r in rows]
 
     def trial(self, search: str, number: int) -> TrialRow:
         """One trial.

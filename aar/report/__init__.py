@@ -4,7 +4,24 @@ The page shows public values only, says of every selected value that it flatters
 no PGR. Foreign text (logs, rationales) is escaped; the page loads nothing and runs nothing.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+
+from aar.ledger import Ledger
 from aar.report._headline import Row, headline
-from aar.report._page import write_report
+from aar.settings import Settings
+
+
+def write_report(ledger: Ledger, settings: Settings, search: str) -> Path:
+    """Write `reports/<search>.html` in the workspace and its charts as `reports/<search>/*.svg`; the page's path.
+
+    Raises:
+        AarError: there is no such search.
+    """
+    from aar.report import _page  # drawing needs scipy and optuna; `aar status` asks for the headline only
+
+    return _page.write(ledger, settings, search)
+
 
 __all__ = ["Row", "headline", "write_report"]

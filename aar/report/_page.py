@@ -26,12 +26,8 @@ ENOUGH = 50
 NOT_RUN = (TrialStatus.FAILED, TrialStatus.REJECTED)
 
 
-def write_report(ledger: Ledger, settings: Settings, search: str) -> Path:
-    """Write `reports/<search>.html` in the workspace and its charts as `reports/<search>/*.svg`; the page's path.
-
-    Raises:
-        AarError: there is no such search.
-    """
+def write(ledger: Ledger, settings: Settings, search: str) -> Path:
+    """What `aar.report.write_report` does."""
     if ledger.search(search) is None:
         raise AarError(f"no search {search!r} in the ledger; `aar status` names the latest")
     about = About(ledger, search)
