@@ -20,7 +20,7 @@ setup: $(VENV)/.installed
 	@echo "[1/3] environment ready in $(VENV) ($$($(BIN)/aar --version), torch $$($(BIN)/python -c 'from importlib.metadata import version; print(version("torch"))'))"
 
 test: $(VENV)/.tested ## set up, run the whole test suite
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 check: lint test ## ruff, mypy --strict, import contracts, then the tests
 
