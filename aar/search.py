@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from aar.ledger import TrialRow
-from aar.methods import PARTS, Choice, Int, Space, fill, illegal, spaces
+from aar.methods import PARTS, Able, Choice, Int, Space, fill, illegal, spaces
 from aar.scoring import shrink
 from aar.types import SLOTS, Part, Recipe, TaskSpec, TrialStatus, Value
 
@@ -48,7 +48,7 @@ def propose(
     while True:
         trial = study.ask()
         recipe = _ask(trial, task)
-        if illegal(recipe, provided=task.models.weak.labels is not None) is None:
+        if illegal(recipe, Able.of(task)) is None:
             return fill(recipe, task.training.strong)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
 
@@ -93,10 +93,10 @@ def importances(task: TaskSpec, trials: Sequence[TrialRow]) -> dict[str, float]:
 
 def space(task: TaskSpec) -> dict[str, dict[str, dict[str, Space]]]:
     """Slot -> part -> parameter -> space, for this task: what the search may propose."""
-    provided = task.models.weak.labels is not None
+    able = Able.of(task)
     out: dict[str, dict[str, dict[str, Space]]] = {}
     for slot in SLOTS:
-        parts = [p for p in PARTS[slot] if illegal(Recipe(**{slot: Part(name=p)}), provided=provided) is None]
+        parts = [p for p in PARTS[slot] if illegal(Recipe(**{slot: Part(name=p)}), able) is None]
         out[slot] = {name: spaces(slot, name, task.training.strong) for name in parts}
     return out
 

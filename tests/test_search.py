@@ -11,7 +11,7 @@ import pytest
 
 from aar import search
 from aar.ledger import TrialRow
-from aar.methods import Choice, fill, illegal
+from aar.methods import Able, Choice, fill, illegal
 from aar.types import SLOTS, Part, Recipe, TaskSpec, TrialStatus
 from tests.rows import BASE, PROVIDED, TASK, recipe, row
 
@@ -50,7 +50,7 @@ def test_proposals_are_canonical_legal_and_inside_the_tasks_space(how: How, task
     seen: dict[str, set[str]] = {slot: set() for slot in SLOTS}
     for made in [t.recipe for t in searched(how, 0, 25, task)][1:]:
         assert made == fill(made, BASE), "every default is written out, every value in range and tidy"
-        assert illegal(made, provided=provided) is None
+        assert illegal(made, Able.of(task)) is None
         for slot in SLOTS:
             part: Part = getattr(made, slot)
             seen[slot].add(part.name)

@@ -15,7 +15,7 @@ from aar.agent.reasons import findings
 from aar.agent.researchers import Researcher, Situation, naive
 from aar.executor import Stopped
 from aar.ledger import TrialRow
-from aar.methods import fill, illegal, label, recipe_hash
+from aar.methods import Able, fill, illegal, label, recipe_hash
 from aar.runner.bench import Bench
 from aar.runner.confirm import confirm
 from aar.runner.trial import Runner
@@ -83,7 +83,7 @@ class Loop:
         task = self.bench.problem.task
         for t in self.trials():
             if t.status is TrialStatus.PROPOSED:
-                reason = illegal(t.recipe, provided=self.bench.problem.provided)
+                reason = illegal(t.recipe, Able.of(task))
                 try:
                     fill(t.recipe, task.training.strong)
                 except AarError as error:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from aar import search
 from aar.agent.reasons import why
 from aar.ledger import TrialRow
-from aar.methods import NAIVE, PRESETS, fill, illegal, recipe_hash
+from aar.methods import NAIVE, PRESETS, Able, fill, illegal, recipe_hash
 from aar.types import Hypothesis, Recipe, TaskSpec
 
 
@@ -22,9 +22,9 @@ class Situation(NamedTuple):
     presets: int
 
     @property
-    def provided(self) -> bool:
-        """The task brings its own weak labels."""
-        return self.task.models.weak.labels is not None
+    def able(self) -> Able:
+        """What the task gives its recipes."""
+        return Able.of(self.task)
 
 
 class Researcher(Protocol):
@@ -87,7 +87,7 @@ def next_preset(now: Situation) -> Hypothesis | None:
         return None
     for preset in PRESETS:
         filled = fill(preset.recipe, base)
-        if recipe_hash(filled) in tried or illegal(filled, provided=now.provided):
+        if recipe_hash(filled) in tried or illegal(filled, now.able):
             continue
         rationale = f"{preset.why} ({preset.paper})"
         return predicted(now, Hypothesis(recipe=filled, rationale=rationale, author="preset", preset=preset.name))

@@ -1,5 +1,6 @@
 """The parts a recipe is composed of, by slot, and the presets. Importing this needs neither torch nor optuna."""
 
+from aar.methods.able import Able
 from aar.methods.recipes import (
     NAIVE,
     PARTS,
@@ -20,6 +21,7 @@ __all__ = [
     "NAIVE",
     "PARTS",
     "PRESETS",
+    "Able",
     "Choice",
     "Float",
     "Int",

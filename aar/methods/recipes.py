@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from aar.methods.able import Able
 from aar.methods.losses import LOSSES
 from aar.methods.space import PartInfo, Space, checked, resolve, short, tidy
 from aar.methods.student import SCHEDULES, STUDENTS
@@ -127,9 +128,9 @@ def fill(recipe: Recipe, base: Training) -> Recipe:
     return Recipe(**filled)
 
 
-def illegal(recipe: Recipe, *, provided: bool) -> str | None:
-    """Why these parts cannot run together on a task (whose weak labels may be `provided`), or None."""
-    if provided and recipe.supervision.name != "single":
+def illegal(recipe: Recipe, able: Able) -> str | None:
+    """Why these parts cannot run together on a task that gives them what `able` says, or None."""
+    if able.provided and recipe.supervision.name != "single":
         return f"supervision.{recipe.supervision.name} trains weak models, but this task provides its weak labels"
     return None
 

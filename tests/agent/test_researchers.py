@@ -8,7 +8,7 @@ import pytest
 
 from aar.agent.researchers import RESEARCHERS, Human, Optuna, Random, Researcher, Situation, naive, next_preset
 from aar.ledger import TrialRow
-from aar.methods import NAIVE, PRESETS, fill, illegal, recipe_hash
+from aar.methods import NAIVE, PRESETS, Able, fill, illegal, recipe_hash
 from aar.types import Hypothesis, Recipe, TaskSpec, TrialStatus
 from tests.rows import BASE, CEILING, PROVIDED, TASK, WEAK, recipe, row
 
@@ -54,7 +54,8 @@ def test_presets_come_first_in_their_order_and_then_no_more() -> None:
     assert names == [PRESETS[1].name, PRESETS[2].name, PRESETS[3].name, None, None, None]
     assert [h.author for h in proposed(Optuna(), 4, presets=2)] == ["preset", "preset", "optuna", "optuna"]
     every = [h.preset for h in proposed(Optuna(), len(PRESETS) + 2, presets=100)]
-    assert every == [*(p.name for p in PRESETS[1:]), None, None, None], "each once, naive not again"
+    legal = [p.name for p in PRESETS[1:] if illegal(p.recipe, Able.of(TASK)) is None]
+    assert every == [*legal, *[None] * (len(PRESETS) + 2 - len(legal))], "each once, naive not again"
 
 
 def test_a_preset_that_was_tried_under_another_name_is_passed_over() -> None:
@@ -65,8 +66,9 @@ def test_a_preset_that_was_tried_under_another_name_is_passed_over() -> None:
 
 def test_presets_that_cannot_run_on_the_task_are_passed_over() -> None:
     offered = [h for h in proposed(Optuna(), len(PRESETS), presets=100, task=PROVIDED) if h.preset]
-    assert "ensemble" not in [h.preset for h in offered] and len(offered) == len(PRESETS) - 2
-    assert all(illegal(h.recipe, provided=True) is None for h in offered)
+    able = Able.of(PROVIDED)
+    assert [h.preset for h in offered] == [p.name for p in PRESETS[1:] if illegal(p.recipe, able) is None]
+    assert "ensemble" not in [h.preset for h in offered] and "logconf" in [h.preset for h in offered]
 
 
 def test_the_random_arm_uses_neither_presets_nor_evidence() -> None:

@@ -8,10 +8,11 @@ import sys
 import numpy as np
 import pytest
 
-from aar.methods import NAIVE, PARTS, PRESETS, fill, illegal, label, parse, recipe_hash, spaces
+from aar.methods import NAIVE, PARTS, PRESETS, Able, fill, illegal, label, parse, recipe_hash, spaces
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS, Context
 from aar.types import SLOTS, AarError, Part, Recipe, Training
+from tests.rows import PROVIDED, TASK
 
 BASE = Training(lr=5e-4, epochs=2, batch_size=32)
 
@@ -76,8 +77,15 @@ def test_parse_reads_what_one_says_aloud() -> None:
 
 def test_illegal_combinations_are_named() -> None:
     ensemble = Recipe(supervision=Part(name="ensemble"))
-    assert illegal(ensemble, provided=False) is None
-    assert "provides its weak labels" in (illegal(ensemble, provided=True) or "")
+    assert illegal(ensemble, Able()) is None
+    assert "provides its weak labels" in (illegal(ensemble, Able(provided=True)) or "")
+
+
+def test_what_a_task_can_give_its_recipes() -> None:
+    assert Able.of(TASK) == Able(calibration=True, classes=2)
+    assert Able.of(PROVIDED) == Able(provided=True, calibration=False)
+    bare = TASK.model_copy(update={"splits": TASK.splits.model_copy(update={"weak_val": 0})})
+    assert not Able.of(bare).calibration
 
 
 def test_the_host_lists_parts_without_torch() -> None:
