@@ -86,12 +86,17 @@ class Scripted:
 
 
 @contextmanager
-def searching(folder: Path, recipes: Sequence[Recipe] = (), slots: int = 1, **trouble: str) -> Iterator[Searching]:
+def searching(
+    folder: Path, recipes: Sequence[Recipe] = (), slots: int = 1, url: str | None = None, **trouble: str
+) -> Iterator[Searching]:
     """A workspace in `folder` whose searches run in this process; `trouble` is what goes wrong (`fast_job.py`)."""
     import aar.agent.run
 
-    settings = Settings(workspace=folder / "ws", tracking_uri=NO_TRACKING, sandbox="process", slots=slots)
+    settings = Settings(
+        workspace=folder / "ws", tracking_uri=NO_TRACKING, sandbox="process", slots=slots, database_url=url
+    )
     ledger = Ledger(settings.ledger_url)
+    settings.root.mkdir(parents=True, exist_ok=True)
     (settings.root / "trouble.json").write_text(json.dumps(trouble))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aar.agent.run, "choose", fast_sandbox)

@@ -8,21 +8,29 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 import pytest
 from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from aar.ledger import Lease, LeaseHeld, LeaseLost, Ledger, tables
 from aar.types import Finding, PublicScore, Recipe, TrialStatus, canonical_json
+from tests.loops import searching
+
+SERVER = os.environ.get("AAR_TEST_DATABASE_URL")
+SERVERLESS = "no database server; AAR_TEST_DATABASE_URL=postgresql+psycopg2://... names one that may be emptied"
 
 
-@pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    made = Ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+@pytest.fixture(params=["sqlite", pytest.param("server", marks=pytest.mark.skipif(not SERVER, reason=SERVERLESS))])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(SERVER if SERVER and request.param == "server" else f"sqlite:///{tmp_path / 'ledger.db'}")
     made.create_search(id="s-1", task="t", data_digest="d", spec="{}", plan="{}")
-    return made
+    yield made
+    tables.meta.drop_all(made.engine)
+    made.close()
 
 
 def fields(number: int = 0) -> dict[str, object]:
@@ -34,6 +42,8 @@ def fields(number: int = 0) -> dict[str, object]:
 
 
 def test_sqlite_is_durable_by_setting(ledger: Ledger) -> None:
+    if ledger.engine.dialect.name != "sqlite":
+        pytest.skip("about sqlite's pragmas")
     with ledger.engine.connect() as c:
         assert c.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
         assert c.exec_driver_sql("PRAGMA synchronous").scalar() == 2
@@ -99,7 +109,7 @@ def test_a_result_its_cost_and_its_units_are_one_transaction(ledger: Ledger, mon
     lease.start_attempt("a-0001", "ceiling", ["k"], None)
     unit = {"key": "k", "kind": "ceiling", "seed": 0, "outputs": '{"dev":"x"}', "seconds": 1.0, "curve": "[]"}
     broken = {"kind": "ceiling", "seconds": None, "gpu_seconds": 0.0, "trial": None}
-    with pytest.raises(Exception, match="NOT NULL"):
+    with pytest.raises(IntegrityError):
         lease.finish_attempt("a-0001", "ok", "{}", [unit], broken, True)
     assert ledger.unit("k") is None and ledger.attempts("s-1")[0]["status"] == "running"
     lease.finish_attempt("a-0001", "ok", "{}", [unit], broken | {"seconds": 2.0}, True)
@@ -176,3 +186,20 @@ def test_a_process_killed_inside_a_transaction_leaves_nothing(ledger: Ledger) ->
     with ledger.engine.begin() as c:
         c.execute(insert(tables.findings).values(search="s-1", text="whole", trials="[]", at=0.0))
     assert [f.text for f in ledger.findings("s-1")] == ["whole"]
+
+
+@pytest.mark.skipif(not SERVER, reason=SERVERLESS)
+def test_a_search_on_a_database_server_ends_as_one_on_sqlite(tmp_path: Path) -> None:
+    ends = []
+    for name, url in (("file", None), ("server", SERVER)):
+        folder = tmp_path / name
+        folder.mkdir()
+        with searching(folder, url=url) as here:
+            search = here.create(folder, trials=4, researcher="random")
+            here.work(search)
+            trials = here.ledger.trials(search)
+            ends.append([(t.number, t.status, t.recipe, t.view) for t in trials])
+            assert here.ledger.confirmations(search)
+            if url:
+                tables.meta.drop_all(here.ledger.engine)
+    assert ends[0] == ends[1] and len(ends[0]) == 5
