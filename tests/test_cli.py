@@ -118,7 +118,7 @@ BAD = {
     "world": ([*RUN, SET, "data.world.params.lenght=9"], "unknown parameter 'lenght'; did you mean 'length'?"),
     "combination": ([*RUN, SET, "seeds.screen=9"], "seeds.screen: 9: must be <= seeds.full (2)"),
     "set": ([*RUN, SET, "splits.dev"], "--set splits.dev: write it as field=value"),
-    "researcher": ([*RUN, "--researcher", "optunna"], "--researcher 'optunna': want optuna or random"),
+    "researcher": ([*RUN, "--researcher", "optunna"], "--researcher 'optunna': want optuna, random, presets"),
     "sandbox": ([*RUN, "--sandbox", "dokcer"], "--sandbox 'dokcer': want auto, docker or process"),
     "trials": ([*RUN, "--trials", "0"], "Invalid value for '--trials'"),
     "option": ([*RUN, "--trails", "9"], "No such option: --trails"),

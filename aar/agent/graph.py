@@ -50,6 +50,7 @@ class Loop:
     report: Callable[[], None]
     confirm_top: int = 3
     clock: float = field(default_factory=time.monotonic)
+    exhausted: bool = False
 
     def trials(self) -> list[TrialRow]:
         """The search's trials now."""
@@ -73,7 +74,11 @@ class Loop:
             presets = len(trials) if self.budget.trials is None else self.budget.trials // 2
             task = self.bench.problem.task
             now = Situation(task, trials, number, self.bench.seed, presets)
-            self._propose(number, self.researcher.propose(now))
+            hypothesis = self.researcher.propose(now)
+            if hypothesis is None:
+                self.exhausted = True
+                break
+            self._propose(number, hypothesis)
             trials = self.trials()
         return {}
 
@@ -157,6 +162,8 @@ class Loop:
     def left(self, trials: list[TrialRow]) -> bool:
         """Is there budget for one more trial?"""
         used = len(trials) - 1
+        if self.exhausted:
+            return False
         if self.budget.trials is not None and used >= self.budget.trials:
             return False
         spent = self.bench.ledger.spent(self.bench.search)

@@ -32,8 +32,8 @@ class Researcher(Protocol):
 
     name: str
 
-    def propose(self, now: Situation) -> Hypothesis:
-        """The hypothesis for trial `now.number`."""
+    def propose(self, now: Situation) -> Hypothesis | None:
+        """The hypothesis for trial `now.number`; None ends the search: there is nothing left to try."""
         ...
 
 
@@ -58,6 +58,16 @@ class Random:
     def propose(self, now: Situation) -> Hypothesis:
         """A uniformly drawn recipe."""
         return sampled(now, "random")
+
+
+class Presets:
+    """Every preset that is legal here, and nothing else: the published methods side by side."""
+
+    name = "presets"
+
+    def propose(self, now: Situation) -> Hypothesis | None:
+        """The next preset."""
+        return next_preset(now._replace(presets=len(PRESETS)))
 
 
 class Human:
@@ -116,4 +126,6 @@ def predicted(now: Situation, hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis.model_copy(update={"predicted_accuracy": rounded, "predicted_pgr": pgr})
 
 
-RESEARCHERS: dict[str, type[Optuna] | type[Random]] = {"optuna": Optuna, "random": Random}
+RESEARCHERS: dict[str, type[Optuna] | type[Random] | type[Presets]] = {
+    "optuna": Optuna, "random": Random, "presets": Presets,
+}  # fmt: skip

@@ -55,7 +55,9 @@ def run(
     hours: Annotated[float | None, typer.Option(min=0.0, help="Wall hours of searching.")] = None,
     gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of searching.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes seeds and proposals.")] = 0,
-    researcher: Annotated[str, typer.Option(help="optuna, or random: the control arm.")] = "optuna",
+    researcher: Annotated[
+        str, typer.Option(help="optuna; random: the control arm; presets: every published recipe once.")
+    ] = "optuna",
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
     sets: Sets = None,

@@ -16,7 +16,7 @@ from aar.cli.screen import screen
 from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import LeaseHeld, LeaseLost, Ledger
-from aar.methods import fill, parse
+from aar.methods import PRESETS, fill, parse
 from aar.runner.units import JobFailed
 from aar.sandbox.protocol import SandboxError
 from aar.sandbox.select import choose
@@ -53,12 +53,12 @@ def run(
     from aar.agent.researchers import RESEARCHERS
     from aar.tasks import load_task
 
-    if researcher not in RESEARCHERS or researcher == "human":
-        raise AarError(f"--researcher {researcher!r}: want optuna or random")
+    if researcher not in RESEARCHERS:
+        raise AarError(f"--researcher {researcher!r}: want {', '.join(RESEARCHERS)}")
     settings = _settings(workspace, sandbox)
     spec, _ = load_task(task, sets)
     if trials is None and hours is None and gpu_hours is None:
-        trials = DEFAULT_TRIALS
+        trials = len(PRESETS) - 1 if researcher == "presets" else DEFAULT_TRIALS
     if gpu_hours is not None and not spec.limits.gpus and trials is None and hours is None:
         raise AarError(
             f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from aar.agent.run import opened
+from aar.agent.run import load, opened
 from aar.ledger import TrialRow
+from aar.methods import PRESETS, Able, fill, illegal, recipe_hash
 from aar.runner.trial import Runner
 from aar.types import Part, Recipe, TrialStatus
 from tests.loops import Searching, launches, searching
@@ -114,3 +115,16 @@ def test_checkpoints_hold_ids_only(tmp_path: Path) -> None:
     data = file.read_bytes()
     assert len(data) < 2 * 2**20
     assert b"logconf" not in data and b"rationale" not in data
+
+
+def test_a_researcher_with_nothing_left_ends_the_search(tmp_path: Path) -> None:
+    with searching(tmp_path, slots=2) as here:
+        search = here.create(tmp_path, trials=500, researcher="presets", confirm_top=0)
+        here.work(search)
+        task, _ = load(here.ledger, search)
+        legal = [p.recipe for p in PRESETS if not illegal(p.recipe, Able.of(task))]
+        tried = [t.hash for t in here.ledger.trials(search)]
+        assert len(tried) == len(set(tried)), "each once"
+        assert set(tried) == {recipe_hash(fill(r, task.training.strong)) for r in legal}
+        row = here.ledger.search(search)
+        assert row is not None and row["status"] == "complete"
