@@ -118,6 +118,7 @@ BAD = {
     "world": ([*RUN, SET, "data.world.params.lenght=9"], "unknown parameter 'lenght'; did you mean 'length'?"),
     "combination": ([*RUN, SET, "seeds.screen=9"], "seeds.screen: 9: must be <= seeds.full (2)"),
     "set": ([*RUN, SET, "splits.dev"], "--set splits.dev: write it as field=value"),
+    "only": ([*RUN, "--preset", "logcnf"], "unknown preset 'logcnf' (did you mean 'logconf'?)"),
     "researcher": ([*RUN, "--researcher", "optunna"], "--researcher 'optunna': want optuna, random, presets"),
     "sandbox": ([*RUN, "--sandbox", "dokcer"], "--sandbox 'dokcer': want auto, docker or process"),
     "trials": ([*RUN, "--trials", "0"], "Invalid value for '--trials'"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from aar import search
@@ -61,13 +61,16 @@ class Random:
 
 
 class Presets:
-    """Every preset that is legal here, and nothing else: the published methods side by side."""
+    """The presets that are legal here (all, or those named), and nothing else: published methods side by side."""
 
     name = "presets"
 
+    def __init__(self, only: Sequence[str] = ()) -> None:
+        self.only = tuple(only)
+
     def propose(self, now: Situation) -> Hypothesis | None:
         """The next preset."""
-        return next_preset(now._replace(presets=len(PRESETS)))
+        return next_preset(now._replace(presets=len(PRESETS)), self.only)
 
 
 class Human:
@@ -88,7 +91,7 @@ def naive() -> Hypothesis:
     return Hypothesis(recipe=Recipe(), rationale=NAIVE.why, author="preset", preset=NAIVE.name)
 
 
-def next_preset(now: Situation) -> Hypothesis | None:
+def next_preset(now: Situation, only: Sequence[str] = ()) -> Hypothesis | None:
     """The next untried preset, while fewer than `now.presets` were tried (naive not counted)."""
     base = now.task.training.strong
     tried = {t.hash for t in now.trials}
@@ -96,6 +99,8 @@ def next_preset(now: Situation) -> Hypothesis | None:
     if used >= now.presets:
         return None
     for preset in PRESETS:
+        if only and preset.name not in only:
+            continue
         filled = fill(preset.recipe, base)
         if recipe_hash(filled) in tried or illegal(filled, now.able):
             continue
@@ -126,6 +131,4 @@ def predicted(now: Situation, hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis.model_copy(update={"predicted_accuracy": rounded, "predicted_pgr": pgr})
 
 
-RESEARCHERS: dict[str, type[Optuna] | type[Random] | type[Presets]] = {
-    "optuna": Optuna, "random": Random, "presets": Presets,
-}  # fmt: skip
+RESEARCHERS: dict[str, Callable[[], Researcher]] = {"optuna": Optuna, "random": Random, "presets": Presets}

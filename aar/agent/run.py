@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from aar.agent.graph import Budget, Loop, compile_graph
-from aar.agent.researchers import RESEARCHERS, Human, Researcher
+from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
 from aar.executor import Executor, Stopped
 from aar.ledger import LeaseLost, Ledger
 from aar.runner.bench import Bench, Problem
@@ -37,6 +37,7 @@ class Plan(Word):
     researcher: str = "optuna"
     confirm_top: int = 3
     recipe: Recipe | None = None
+    presets: tuple[str, ...] = ()
     sandbox: str = ""
     slots: int = 1
     code: str = ""
@@ -122,7 +123,7 @@ def work(
         update = plan.model_copy(update={"sandbox": bench.sandbox.name, "slots": bench.executor.slots})
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
         budget = Budget(trials=plan.trials, hours=plan.hours, gpu_hours=plan.gpu_hours)
-        researcher: Researcher = Human(plan.recipe) if plan.recipe else RESEARCHERS[plan.researcher]()
+        researcher = _researcher(plan)
         loop = Loop(bench, Runner(bench), researcher, budget, report, plan.confirm_top)
         mirror = Mirror(ledger, settings)
         mirror.start()
@@ -143,6 +144,12 @@ def work(
         finally:
             waiting: int = mirror.stop(FLUSH_SECONDS)
     return waiting
+
+
+def _researcher(plan: Plan) -> Researcher:
+    if plan.recipe:
+        return Human(plan.recipe)
+    return Presets(plan.presets) if plan.presets else RESEARCHERS[plan.researcher]()
 
 
 def _invoke(loop: Loop, settings: Settings, plan: Plan) -> None:

@@ -58,6 +58,9 @@ def run(
     researcher: Annotated[
         str, typer.Option(help="optuna; random: the control arm; presets: every published recipe once.")
     ] = "optuna",
+    presets: Annotated[
+        list[str] | None, typer.Option("--preset", help="Only these published recipes; give it once for each.")
+    ] = None,
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
     sets: Sets = None,
@@ -68,7 +71,7 @@ def run(
 
     searching.run(
         task, workspace, sandbox, sets or [], seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours,
-        researcher=researcher, dry_run=dry_run,
+        researcher=researcher, presets=presets or [], dry_run=dry_run,
     )  # fmt: skip
 
 

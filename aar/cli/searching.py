@@ -16,7 +16,7 @@ from aar.cli.screen import screen
 from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import LeaseHeld, LeaseLost, Ledger
-from aar.methods import PRESETS, fill, parse
+from aar.methods import PRESETS, fill, parse, preset
 from aar.runner.units import JobFailed
 from aar.sandbox.protocol import SandboxError
 from aar.sandbox.select import choose
@@ -47,6 +47,7 @@ def run(
     hours: float | None,
     gpu_hours: float | None,
     researcher: str,
+    presets: Sequence[str],
     dry_run: bool,
 ) -> None:
     """A new search, or the forecast of one."""
@@ -55,15 +56,20 @@ def run(
 
     if researcher not in RESEARCHERS:
         raise AarError(f"--researcher {researcher!r}: want {', '.join(RESEARCHERS)}")
+    for name in presets:
+        preset(name)
+    if presets:
+        researcher = "presets"
     settings = _settings(workspace, sandbox)
     spec, _ = load_task(task, sets)
     if trials is None and hours is None and gpu_hours is None:
-        trials = len(PRESETS) - 1 if researcher == "presets" else DEFAULT_TRIALS
+        trials = (len(presets) or len(PRESETS) - 1) if researcher == "presets" else DEFAULT_TRIALS
     if gpu_hours is not None and not spec.limits.gpus and trials is None and hours is None:
         raise AarError(
             f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
         )
-    plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher)
+    plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher,
+                presets=tuple(presets))  # fmt: skip
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)

@@ -110,4 +110,4 @@ def test_what_optuna_proposes_builds_on_the_best_so_far() -> None:
 
 
 def test_the_command_line_offers_them_by_name() -> None:
-    assert set(RESEARCHERS) == {"optuna", "random", "presets"} == {make.name for make in RESEARCHERS.values()}
+    assert set(RESEARCHERS) == {"optuna", "random", "presets"} == {make().name for make in RESEARCHERS.values()}
