@@ -1,8 +1,9 @@
 """Train the polarity task's arms on many seeds and keep which test examples each got right.
 
-    python -m tests.make_polarity_arms SEEDS        (about 20 s a seed on one core)
+    python -m tests.make_polarity_arms SEEDS                            (about 20 s a seed on one core)
+    python -m tests.make_polarity_arms SEEDS gce "logconf loss.a=.75"   (these recipes, printed only)
 
-Writes tests/files/polarity_arms.bin (bits, arm by arm, seed by seed) and .json (arms, seeds, examples): what
+The first writes tests/files/polarity_arms.bin (bits, arm by arm, seed by seed) and .json (arms, seeds, examples): what
 tests/test_coverage.py draws from. Made with the shipped task, through the code that runs in the sandbox.
 """
 
@@ -81,12 +82,13 @@ class Maker:
         made = TARGETS[recipe.targets.name].make(y, recipe.targets.params, Context())
         model = build(self.ref(role), self.folder, len(self.world.vocabulary()), 2).eval()
         model.backbone.load_state_dict(self.weights[role])
-        loss = LOSSES[recipe.loss.name].build(recipe.loss.params, torch.tensor([0.5, 0.5]))
+        kind, params = LOSSES[recipe.loss.name], recipe.loss.params
+        loss = kind.build(params, torch.tensor([0.5, 0.5]))
         data = Supervised(y, made.target, made.weight, made.keep, CPU)
-        fit(model, tokens, data, loss, training, seed, self.progress)
+        fit(model, tokens, data, loss, training, seed, self.progress, noise=kind.noise(params))
         return model
 
-    def seed(self, seed: int) -> dict[str, NDArray[np.bool_]]:
+    def seed(self, seed: int, arms: dict[str, Recipe]) -> dict[str, NDArray[np.bool_]]:
         """Which test examples each arm of one seed gets right."""
         task, eye = self.task, np.eye(2, dtype=np.float32)
         texts, labels = self.world.generate(task.splits.weak_train, 8_000_000 + seed)
@@ -95,23 +97,26 @@ class Maker:
         strong = task.training.strong
         top = self.train("strong", self.transfer, eye[self.transfer_labels], Recipe(), strong, seed)
         models = {"weak": weak, "ceiling": top}
-        for name, recipe in ARMS.items():
+        for name, recipe in arms.items():
             filled = fill(recipe, strong)
             training = SCHEDULES["standard"].training(filled.schedule.params, strong)
             models[name] = self.train("strong", self.transfer, y, filled, training, seed)
         return {name: predict(m, self.test).argmax(1) == self.labels for name, m in models.items()}
 
 
-def main(seeds: int) -> None:
-    """Train everything and write the files."""
+def main(seeds: int, recipes: list[str]) -> None:
+    """Train everything; write the files unless particular recipes were asked for."""
     torch.set_num_threads(1)
     task, _ = load_task("polarity")
+    asked = {said: parse(said.split()[0], said.split()[1:]) for said in recipes}
     with tempfile.TemporaryDirectory() as folder:
         maker = Maker(task, Path(folder))
         rows = []
         for seed in range(seeds):
-            rows.append(maker.seed(seed))
+            rows.append(maker.seed(seed, asked or ARMS))
             print(seed, {k: round(float(v.mean()), 4) for k, v in rows[-1].items()}, flush=True)
+    if asked:
+        return
     arms = list(rows[0])
     bits = np.stack([[row[arm] for row in rows] for arm in arms])
     FILES.mkdir(exist_ok=True)
@@ -120,4 +125,4 @@ def main(seeds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), sys.argv[2:])

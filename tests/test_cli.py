@@ -289,12 +289,14 @@ def test_status_as_json_is_a_contract(searched: Searched) -> None:
     for c in told["confirmed"]:
         assert c.keys() == CONFIRMED
         assert told["trials"][c["trial"]]["pgr"] == c["selected_pgr"]
-    winner, other = told["confirmed"]
+    winner, *others = told["confirmed"]
     assert winner["sealed_pgr"] is not None and winner["ci_low"] <= winner["ci_high"]
     mean, low, high = winner["gain_over_matched_naive"]
     assert low < mean < high
-    assert winner["fresh_pgr"] > other["fresh_pgr"], "the winner is chosen on fresh seeds"
-    assert other["sealed_pgr"] is None and other["gain_over_matched_naive"] is None
+    assert others
+    for other in others:
+        assert winner["fresh_pgr"] >= other["fresh_pgr"], "the winner is chosen on fresh seeds"
+        assert other["sealed_pgr"] is None and other["gain_over_matched_naive"] is None
     assert told["spend"].keys() == SPEND
     assert told["spend"]["openings"] == 1 and told["spend"]["looks"] > 4 and told["spend"]["wall_seconds"] > 0
 

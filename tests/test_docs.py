@@ -206,7 +206,7 @@ def test_every_part_parameter_and_preset_is_in_methods() -> None:
             for key in info.space:
                 assert f"`{key}`" in found[part], f"{part}: its row lacks the parameter {key}"
     found = rows(section(document, "## Presets"))
-    assert list(found) == [preset.name for preset in PRESETS], "presets stand in the order in which they are tried"
+    assert list(found) == [preset.name for preset in PRESETS], "presets stand in the listed order, which breaks ties"
     for preset in PRESETS:
         assert preset.paper in found[preset.name], f"{preset.name}: its row lacks the paper: {preset.paper}"
     assert f"`BUFFER` = {BUFFER} rows" in document

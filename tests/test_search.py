@@ -11,7 +11,7 @@ import pytest
 
 from aar import search
 from aar.ledger import TrialRow
-from aar.methods import Able, Choice, fill, illegal
+from aar.methods import PARTS, Able, Choice, fill, illegal
 from aar.types import SLOTS, Part, Recipe, TaskSpec, TrialStatus
 from tests.rows import BASE, PROVIDED, TASK, recipe, row
 
@@ -62,6 +62,10 @@ def test_proposals_are_canonical_legal_and_inside_the_tasks_space(how: How, task
                 else:
                     assert isinstance(value, int | float) and space.low <= value <= space.high
     if how == "random":
+        for n in range(100, 100 + 10 * max(len(parts) for parts in inside.values())):
+            made = search.propose(task, [], 0, n, how)
+            for slot in SLOTS:
+                seen[slot].add(getattr(made, slot).name)
         assert all(seen[slot] == set(inside[slot]) for slot in SLOTS), "every part is drawn some time"
     assert (set(inside["supervision"]) == {"single"}) is provided
 
@@ -78,6 +82,16 @@ def test_a_proposal_is_a_function_of_seed_index_and_evidence(how: How) -> None:
     assert (search.propose(TASK, [], 1, 9, how) == first) is (how == "random")
 
 
+@pytest.fixture
+def few_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A space that stays as large as it is however many parts there are: what can be learnt in 30 trials."""
+    kept = {"loss": ("xent", "logconf", "product", "entropy"), "targets": ("soft", "hard", "confident"),
+            "supervision": ("single", "ensemble"), "student": ("finetune", "linear_probe")}  # fmt: skip
+    for slot, names in kept.items():
+        monkeypatch.setitem(PARTS, slot, {name: PARTS[slot][name] for name in names})
+
+
+@pytest.mark.usefixtures("few_parts")
 def test_the_search_learns_and_chance_does_not() -> None:
     learned = [[truth(t.recipe) for t in searched("optuna", seed, 30)] for seed in range(2)]
     chance = [[truth(t.recipe) for t in searched("random", seed, 30)] for seed in range(2, 7)]
@@ -141,6 +155,7 @@ def test_of_many_trials_the_best_and_the_latest_are_told() -> None:
 # ---------------------------------------------------------------- predictions, importances
 
 
+@pytest.mark.usefixtures("few_parts")
 def test_a_prediction_follows_the_evidence_and_stays_sane() -> None:
     assert search.predict([], recipe()) is None
     assert search.predict([row(0, recipe(), None, status=TrialStatus.RUNNING)], recipe()) is None

@@ -83,6 +83,42 @@ PRESETS: tuple[Preset, ...] = (
         "the seed article",
         "doubtful weak labels pull less",
     ),
+    Preset(
+        "reverse-kl",
+        _recipe(loss="reverse_kl"),
+        "Yao et al. 2025, Reverse KL vs. Forward KL",
+        "takes up a mode of the weak labels instead of covering them",
+    ),
+    Preset(
+        "adaptconf",
+        _recipe(loss="adaptconf"),
+        "Guo et al. 2024 (Vision Superalignment), AdaptConf",
+        "overrules a weak label row by row, where the student is sure",
+    ),
+    Preset(
+        "window",
+        _recipe(loss="window"),
+        "EleutherAI/w2s, confidence window",
+        "what the student is sure of is left alone",
+    ),
+    Preset(
+        "gce",
+        _recipe(loss="gce"),
+        "Zhang and Sabuncu 2018, generalised cross-entropy",
+        "labels the student finds absurd pull less",
+    ),
+    Preset(
+        "symmetric-ce",
+        _recipe(loss="sce"),
+        "Wang et al. 2019, symmetric cross-entropy",
+        "the pull of a wrong label is bounded",
+    ),
+    Preset(
+        "consistency",
+        _recipe(loss="consistency"),
+        "Laine and Aila 2017 (Pi-model); Liang et al. 2021 (R-Drop)",
+        "weak errors that noise would flip are not learnt",
+    ),
 )
 
 
@@ -133,6 +169,23 @@ def illegal(recipe: Recipe, able: Able) -> str | None:
     if able.provided and recipe.supervision.name != "single":
         return f"supervision.{recipe.supervision.name} trains weak models, but this task provides its weak labels"
     return None
+
+
+def distance(a: Recipe, b: Recipe, base: Training) -> float:
+    """How different two filled recipes are, in [0, 1]: over the slots in which either departs from naive, the mean.
+
+    Such a slot counts 1 where only one of them departs; where both do, 1/2 for different parts, 1/4 for different
+    parameters of one part, 0 for the same. So whatever differs from naive is 1 away from it, and methods that change
+    different slots are 1 apart.
+    """
+    naive = fill(Recipe(), base)
+    parts: list[tuple[Part, Part, Part]] = [tuple(getattr(r, slot) for r in (a, b, naive)) for slot in SLOTS]
+    apart = [
+        0.0 if x == y else 1.0 if plain in (x, y) else 0.5 if x.name != y.name else 0.25
+        for x, y, plain in parts
+        if not x == y == plain
+    ]
+    return sum(apart) / len(apart) if apart else 0.0
 
 
 def recipe_hash(recipe: Recipe) -> str:

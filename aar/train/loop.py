@@ -117,8 +117,11 @@ def fit(
     seed: int,
     progress: Progress,
     frozen: bool = False,
+    noise: float = 0.0,
 ) -> None:
     """Train `model` in place on `data.rows` of `tokens`. `frozen`: only the head, on features computed once.
+
+    `noise` above 0: the loss is also given the logits of two noised passes (`noised`).
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -139,8 +142,12 @@ def fit(
             for group in opt.param_groups:
                 group["lr"] = training.lr * factor
             with autocast(device):
-                logits = model.head(features[index]) if features is not None else model(*tokens.batch(rows, device))
-            loss = loss_fn(logits.float(), data.y[index], data.target[index], data.weight[index], step / steps)
+                given = tokens.batch(rows, device) if features is None else (features[index],)
+                logits = model(*given) if features is None else model.head(*given)
+                further = [noised(model, given, noise).float()] if noise > 0 else []
+            loss = loss_fn(
+                logits.float(), data.y[index], data.target[index], data.weight[index], step / steps, *further
+            )  # fmt: skip
             opt.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(opt.param_groups[0]["params"], 1.0)
@@ -151,6 +158,26 @@ def fit(
         raise FloatingPointError(
             f"seed {seed}: the weights are no longer finite; lower schedule.lr (now {training.lr:g})"
         )
+
+
+def noised(model: Classifier, given: tuple[Tensor, ...], noise: float) -> Tensor:
+    """Logits (2, b, C) of two passes under fresh Gaussian noise, run as one batch.
+
+    `given` is (ids (b, t), mask (b, t)), the noise going on the token embeddings, or frozen (features (b, d),) with
+    the noise on those. `noise` is its standard deviation as a share of their root mean square over the batch.
+    """
+
+    def drawn(like: Tensor, real: Tensor) -> Tensor:
+        return noise * real.detach().square().mean().sqrt() * torch.randn_like(like)
+
+    twice = tuple(g.repeat(2, 1) for g in given)
+    if len(twice) == 1:
+        logits: Tensor = model.head(twice[0] + drawn(twice[0], given[0]))
+    else:
+        ids, mask = twice
+        embedded = model.embed(ids)
+        logits = model(ids, mask, drawn(embedded, embedded[mask]))
+    return logits.reshape(2, -1, logits.shape[-1])
 
 
 @torch.inference_mode()

@@ -46,9 +46,10 @@ class Trainee:
         targets, loss = self.recipe.targets, self.recipe.loss
         made = TARGETS[targets.name].make(given, targets.params, self.context)
         data = Supervised(given, made.target, made.weight, made.keep, self.model.head.weight.device)
-        loss_fn = LOSSES[loss.name].build(loss.params, self.prior)
+        kind = LOSSES[loss.name]
         fit(
-            self.model, self.tokens, data, loss_fn, training or self.training, self.seed, self.progress, head_only
+            self.model, self.tokens, data, kind.build(loss.params, self.prior), training or self.training, self.seed,
+            self.progress, head_only, kind.noise(loss.params),
         )  # fmt: skip
 
     def answers(self) -> Probs:

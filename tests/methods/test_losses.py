@@ -1,23 +1,29 @@
-"""Losses against numbers computed by hand, with gradients checked and degenerate cases defined."""
+"""Each loss against numbers computed by hand or by torch; what holds for all of them is in test_loss_contract.py."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
 from aar.methods.losses import LOSSES
+from aar.methods.losses._base import FLOOR
 from aar.methods.losses.confidence import BUFFER
+from aar.types import Value
+
+LossFn = Callable[..., Any]
 
 
 def soft(logits: Tensor) -> Tensor:
     return logits.softmax(-1)
 
 
-def make(name: str, prior: Tensor | None = None, **params: float):  # type: ignore[no-untyped-def]
-    defaults = {k: s.default for k, s in LOSSES[name].space.items()}
+def make(name: str, prior: Tensor | None = None, /, **params: float | str) -> LossFn:
+    defaults: dict[str, Value] = {k: s.default for k, s in LOSSES[name].space.items()}
     return LOSSES[name].build(defaults | params, prior)
 
 
@@ -121,27 +127,147 @@ def test_entropy_with_positive_k_rewards_confidence() -> None:
     assert loss(LOGITS, Y, Y, ONES, 0.0).item() == pytest.approx(base + 0.5 * entropy)
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
-@pytest.mark.parametrize("classes", [2, 5])
-def test_gradients_are_those_of_the_value_at_fixed_targets(name: str, classes: int) -> None:
-    generator = torch.Generator().manual_seed(1)
-    logits = torch.randn(7, classes, generator=generator, dtype=torch.float64).requires_grad_()
-    y = torch.randn(7, classes, generator=generator, dtype=torch.float64).softmax(-1)
-    weight = torch.rand(7, generator=generator, dtype=torch.float64) + 0.1
-    prior = torch.full((classes,), 1 / classes, dtype=torch.float64)
-    value = make(name, prior)(logits, y, y, weight, 0.5)
+@pytest.mark.parametrize("k", [0.2, 1.0])
+def test_a_step_on_the_entropy_loss_makes_five_classes_less_undecided_than_cross_entropy_does(k: float) -> None:
+    logits = torch.tensor([[0.4, 0.3, 0.0, -0.2, 0.1]], dtype=torch.float64)
+    y = torch.full((1, 5), 0.2, dtype=torch.float64)
+
+    def after(loss: LossFn) -> Tensor:
+        leaf = logits.clone().requires_grad_()
+        loss(leaf, y, y, ONES[:1], 0.0).backward()
+        assert leaf.grad is not None
+        return soft(logits - leaf.grad)[0]
+
+    plain, rewarded = after(make("xent")), after(make("entropy", k=k))
+    assert torch.special.entr(rewarded).sum() < torch.special.entr(plain).sum()
+    assert rewarded.max() > plain.max() and rewarded.argmax() == 0
+
+
+def test_window_trains_on_unsure_rows_only_and_counts_the_others_in_the_mean() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    value = make("window", r=0.15)(logits, Y, Y, ONES, 0.0)
     value.backward()
-    assert torch.isfinite(value) and logits.grad is not None and torch.isfinite(logits.grad).all()
-    assert logits.grad.abs().sum() > 0
-    assert logits.grad.sum(-1).abs().max() < 1e-9, "a softmax loss never moves all logits together"
+    assert value.item() == pytest.approx(ce(0.5, 0.6) / 3), "max p is .88, .73 and .5"
+    assert logits.grad is not None and logits.grad.any(1).tolist() == [False, False, True]
+    wider = make("window", r=0.25)(LOGITS, Y, HARD, ONES, 0.0)
+    assert wider.item() == pytest.approx((-math.log(1 - P0[1]) - math.log(0.5)) / 3)
+    many = torch.tensor([[1.0, 0.0, 0.0, 0.0], [4.0, 0.0, 0.0, 0.0]], dtype=torch.float64).requires_grad_()
+    hot = torch.tensor([[0.0, 1.0, 0.0, 0.0]] * 2, dtype=torch.float64)
+    make("window")(many, hot, hot, ONES[:2], 0.0).backward()
+    assert many.grad is not None and many.grad.any(1).tolist() == [True, False], "max p is .48 and .95"
 
 
-@pytest.mark.parametrize("name", sorted(LOSSES))
-def test_degenerate_batches_are_finite(name: str) -> None:
-    for n in (1, 3):
-        y = torch.zeros(n, 3)
-        y[:, 0] = 1.0  # one class in the batch
-        logits = torch.zeros(n, 3, requires_grad=True)
-        value = make(name)(logits, y, y, torch.ones(n), 1.0)
-        value.backward()
-        assert torch.isfinite(value) and logits.grad is not None and torch.isfinite(logits.grad).all()
+def share_of_own(name: str, logits: Tensor, y: Tensor, frac: float = 1.0, **params: float | str) -> float:
+    """The weight of the student's own label in row 0: the gradient is p - ((1 - a) y + a h) where a is detached."""
+    leaf = logits.clone().requires_grad_()
+    make(name, **params)(leaf, y, y, ONES[:1], frac).backward()
+    assert leaf.grad is not None
+    mixed, own = soft(logits) - leaf.grad, soft(logits).argmax(-1)
+    k = int(own)
+    a = ((mixed - y)[0, k] / (1 - y[0, k])).item()
+    hot = torch.eye(y.shape[1], dtype=torch.float64)[own]
+    assert torch.allclose(mixed, (1 - a) * y + a * hot), "a is detached: the target is nothing but this mix"
+    return a
+
+
+@pytest.mark.parametrize("T", [0.5, 2.0])
+@pytest.mark.parametrize("sure", [0.5, 1.0, 2.0, 4.0])
+def test_adaptconf_weighs_the_two_labels_by_the_student_s_belief(T: float, sure: float) -> None:
+    logits = torch.tensor([[sure, 0.0, 0.3]], dtype=torch.float64)
+    against = torch.tensor([[0.1, 0.2, 0.7]], dtype=torch.float64)  # the weak label is class 2
+    own, weak = (math.exp(z) / (math.exp(sure) + 1 + math.exp(0.3)) for z in (sure, 0.3))
+    believed = own ** (1 / T) / (own ** (1 / T) + weak ** (1 / T))
+    assert share_of_own("adaptconf", logits, against, T=T) == pytest.approx(believed)
+    # As published: e^(ce_self / T) / (e^(ce_self / T) + e^(ce_weak / T)).
+    printed = math.exp(-math.log(own) / T) / (math.exp(-math.log(own) / T) + math.exp(-math.log(weak) / T))
+    assert share_of_own("adaptconf", logits, against, T=T, sign="printed") == pytest.approx(printed)
+    with_it = torch.tensor([[0.6, 0.2, 0.2]], dtype=torch.float64)
+    for sign in ("mended", "printed"):
+        assert share_of_own("adaptconf", logits, with_it, T=T, sign=sign) == pytest.approx(0.5), "both say the same"
+
+
+def test_a_surer_student_overrules_more_and_as_printed_less() -> None:
+    against = torch.tensor([[0.3, 0.7]], dtype=torch.float64)
+    by_sureness = [torch.tensor([[z, 0.0]], dtype=torch.float64) for z in (0.1, 1.0, 3.0)]
+    mended = [share_of_own("adaptconf", z, against) for z in by_sureness]
+    printed = [share_of_own("adaptconf", z, against, sign="printed") for z in by_sureness]
+    assert mended == sorted(mended) and mended[0] > 0.5 and mended[-1] > 0.99
+    assert printed == sorted(printed, reverse=True) and printed[0] < 0.5 and printed[-1] < 0.01
+
+
+def test_adaptconf_asks_the_raw_weak_label_and_mixes_in_the_target() -> None:
+    logits, y = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([[0.3, 0.7]], dtype=torch.float64)
+    p, a = 1 / (1 + math.exp(-1)), 1 / (1 + math.exp(-2))
+    target = torch.tensor([[0.8, 0.2]], dtype=torch.float64)
+    by_hand = (1 - a) * ce(p, 0.8) - a * math.log(p)
+    assert make("adaptconf")(logits, y, target, ONES[:1], 1.0).item() == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize(("frac", "w", "ramp"), [(0.0, 0.25, 0.0), (0.1, 0.25, 0.4), (0.25, 0.25, 1), (0.0, 0.0, 1)])
+def test_adaptconf_ramps_up(frac: float, w: float, ramp: float) -> None:
+    logits, y = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([[0.3, 0.7]], dtype=torch.float64)
+    full = 1 / (1 + math.exp(-2))  # T = .5: the odds squared
+    assert share_of_own("adaptconf", logits, y, frac, w=w) == pytest.approx(ramp * full)
+
+
+def test_reverse_kl_is_torchs_divergence_the_other_way_round() -> None:
+    p, far = soft(LOGITS), Y.flip(-1)
+    other = torch.nn.functional.kl_div(far.log(), p, reduction="batchmean").item()
+    assert make("reverse_kl")(LOGITS, HARD, far, ONES, 0.0).item() == pytest.approx(other)
+    forward = torch.nn.functional.kl_div(p.log(), far, reduction="batchmean").item()
+    assert abs(other - forward) > 0.01, "or the direction was not tested"
+    assert make("reverse_kl")(Y.log(), Y, Y, ONES, 0.0).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_reverse_kl_clamps_hard_targets() -> None:
+    t0, t1 = 1 / (1 + FLOOR), FLOOR / (1 + FLOOR)
+    rows = [(P0[0], 1 - P0[0]), (1 - P0[1], P0[1]), (P0[2], 1 - P0[2])]  # the target's class first
+    by_hand = sum(p * math.log(p / t0) + q * math.log(q / t1) for p, q in rows) / 3
+    assert make("reverse_kl")(LOGITS, HARD, HARD, ONES, 0.0).item() == pytest.approx(by_hand)
+    certain = make("reverse_kl")(1e4 * (2 * HARD - 1), HARD, HARD, ONES, 0.0).item()
+    assert certain == pytest.approx(-math.log(t0)) and certain >= 0, "the clamped target is a distribution"
+
+
+def test_symmetric_cross_entropy_adds_the_bounded_reverse() -> None:
+    plain = make("xent")(LOGITS, Y, Y, ONES, 0.0).item()
+    reverse = sum(ce(y, p) for p, y in zip(P0, [0.9, 0.3, 0.6], strict=True)) / 3
+    assert make("sce", b=0.1)(LOGITS, HARD, Y, ONES, 0.0).item() == pytest.approx(plain + 0.1 * reverse)
+    hard = make("xent")(LOGITS, Y, HARD, ONES, 0.0).item()
+    wrong = ((1 - P0[0]) + P0[1] + (1 - P0[2])) / 3  # what the student gives to the class the label excludes
+    by_hand = hard + 10 * wrong * -math.log(1e-4)
+    assert make("sce", b=10.0)(LOGITS, Y, HARD, ONES, 0.0).item() == pytest.approx(by_hand)
+
+
+def test_generalised_cross_entropy_lies_between_absolute_error_and_cross_entropy() -> None:
+    right = [P0[0], 1 - P0[1], P0[2]]
+    by_hand = sum((1 - p**0.7) / 0.7 for p in right) / 3
+    assert make("gce")(LOGITS, Y, HARD, ONES, 0.0).item() == pytest.approx(by_hand)
+    error = (soft(LOGITS) - HARD).abs().sum(-1).mean().item() / 2
+    assert make("gce", q=1.0)(LOGITS, Y, HARD, ONES, 0.0).item() == pytest.approx(error)
+    mixed = [
+        sum(t * (1 - p**0.7) / 0.7 for t, p in ((y, p0), (1 - y, 1 - p0)))
+        for y, p0 in zip([0.9, 0.3, 0.6], P0, strict=True)
+    ]
+    assert make("gce")(LOGITS, HARD, Y, ONES, 0.0).item() == pytest.approx(sum(mixed) / 3), "linear in the target"
+    pulls = []
+    for name, params in (("gce", {"q": 0.7}), ("xent", {})):
+        leaf = LOGITS.clone().requires_grad_()
+        make(name, **params)(leaf, HARD, HARD, ONES, 0.0).backward()
+        assert leaf.grad is not None
+        pulls.append(leaf.grad)
+    scale = torch.tensor(right, dtype=torch.float64).pow(0.7).unsqueeze(-1)
+    assert torch.allclose(pulls[0], scale * pulls[1]), "cross-entropy's gradient times p^q"
+
+
+def test_consistency_adds_the_symmetric_divergence_of_the_noised_passes() -> None:
+    noised = torch.stack([LOGITS + 0.5, LOGITS * torch.tensor([0.2, 1.0], dtype=torch.float64)])
+    one, other = soft(noised)
+    kl = torch.nn.functional.kl_div
+    both = kl(one.log(), other, reduction="batchmean") + kl(other.log(), one, reduction="batchmean")
+    plain = make("xent")(LOGITS, HARD, Y, ONES, 0.0).item()
+    value = make("consistency", k=2.0)(LOGITS, HARD, Y, ONES, 0.0, noised).item()
+    assert value == pytest.approx(plain + 2.0 * both.item() / 2) and both > 0.01
+    same = make("consistency", k=2.0)(LOGITS, HARD, Y, ONES, 0.0, noised[[0, 0]]).item()
+    assert same == pytest.approx(plain), "passes that agree cost nothing"
+    wants = {name for name, loss in LOSSES.items() if loss.noise({k: s.default for k, s in loss.space.items()}) > 0}
+    assert wants == {"consistency"} and LOSSES["consistency"].noise({"k": 0.5, "noise": 0.2}) == 0.2

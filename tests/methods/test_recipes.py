@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from aar.methods import NAIVE, PARTS, PRESETS, Able, fill, illegal, label, parse, recipe_hash, spaces
+from aar.methods import NAIVE, PARTS, PRESETS, Able, distance, fill, illegal, label, parse, recipe_hash, spaces
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS, Context
 from aar.types import SLOTS, AarError, Part, Recipe, Training
@@ -73,6 +73,27 @@ def test_parse_reads_what_one_says_aloud() -> None:
             parse("logconf", [bad])
     with pytest.raises(AarError, match="did you mean 'logconf'"):
         parse("logcon")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "apart"),
+    [
+        ([], ["loss=gce"], 1.0),
+        ([], ["loss=gce", "targets=hard", "schedule.epochs=1"], 1.0),
+        ([], ["schedule.epochs=1"], 1.0),
+        (["loss=gce"], ["targets=hard"], 1.0),
+        (["loss=gce"], ["loss=product"], 0.5),
+        (["loss=gce"], ["loss=gce:.5"], 0.25),
+        (["loss=gce"], ["loss=gce", "targets=hard"], 0.5),
+        (["loss=gce"], ["loss=product", "targets=hard"], 0.75),
+        (["loss=gce", "targets=hard"], ["loss=gce:.5", "schedule.epochs=1"], 0.75),
+        (["loss=gce", "targets=hard"], ["targets=hard", "loss=gce"], 0.0),
+        ([], [], 0.0),
+    ],
+)
+def test_the_distance_between_recipes(a: list[str], b: list[str], apart: float) -> None:
+    one, other = fill(parse(None, a), BASE), fill(parse(None, b), BASE)
+    assert distance(one, other, BASE) == distance(other, one, BASE) == pytest.approx(apart)
 
 
 def test_illegal_combinations_are_named() -> None:
