@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from aar.agent.reasons import findings
-from aar.agent.researchers import Researcher, Situation, naive
+from aar.agent.researchers import Researcher, Situation, naive, preset_share
 from aar.executor import Stopped
 from aar.ledger import TrialRow
 from aar.methods import Able, fill, illegal, label, recipe_hash
@@ -71,7 +71,7 @@ class Loop:
             if trials[0].view is None and trials[0].status in (TrialStatus.PROPOSED, TrialStatus.RUNNING):
                 break  # every reason and prediction is measured against naive: it goes first
             number = trials[-1].number + 1
-            presets = len(trials) if self.budget.trials is None else self.budget.trials // 2
+            presets = preset_share(self.budget.trials, number)
             task = self.bench.problem.task
             now = Situation(task, trials, number, self.bench.seed, presets)
             hypothesis = self.researcher.propose(now)

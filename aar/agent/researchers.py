@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, Protocol
 from aar import search
 from aar.agent.reasons import why
 from aar.ledger import TrialRow
-from aar.methods import NAIVE, PRESETS, Able, fill, illegal, recipe_hash
+from aar.methods import NAIVE, PRESETS, Able, distance, fill, illegal, recipe_hash
 from aar.types import Hypothesis, Recipe, TaskSpec
 
 
@@ -91,22 +91,29 @@ def naive() -> Hypothesis:
     return Hypothesis(recipe=Recipe(), rationale=NAIVE.why, author="preset", preset=NAIVE.name)
 
 
+def preset_share(trials: int | None, number: int) -> int:
+    """How many presets may have been proposed by trial `number`: half of `trials`, or of the trials so far (None)."""
+    return trials // 2 if trials is not None else (number + 1) // 2
+
+
 def next_preset(now: Situation, only: Sequence[str] = ()) -> Hypothesis | None:
-    """The next untried preset, while fewer than `now.presets` were tried (naive not counted)."""
+    """The untried preset most different from all trials so far, while fewer than `now.presets` were tried.
+
+    Naive is not counted. The least `distance` to a trial decides; ties go to the one listed first. `only`: names to
+    choose among; empty for all.
+    """
     base = now.task.training.strong
     tried = {t.hash for t in now.trials}
     used = sum(1 for t in now.trials if t.preset and t.number > 0)
     if used >= now.presets:
         return None
-    for preset in PRESETS:
-        if only and preset.name not in only:
-            continue
-        filled = fill(preset.recipe, base)
-        if recipe_hash(filled) in tried or illegal(filled, now.able):
-            continue
-        rationale = f"{preset.why} ({preset.paper})"
-        return predicted(now, Hypothesis(recipe=filled, rationale=rationale, author="preset", preset=preset.name))
-    return None
+    left = [(preset, fill(preset.recipe, base)) for preset in PRESETS if not only or preset.name in only]
+    left = [(p, r) for p, r in left if recipe_hash(r) not in tried and illegal(r, now.able) is None]
+    if not left:
+        return None
+    preset, filled = max(left, key=lambda pr: min((distance(pr[1], t.recipe, base) for t in now.trials), default=1.0))
+    rationale = f"{preset.why} ({preset.paper})"
+    return predicted(now, Hypothesis(recipe=filled, rationale=rationale, author="preset", preset=preset.name))
 
 
 def sampled(now: Situation, how: Literal["optuna", "random"]) -> Hypothesis:

@@ -6,10 +6,20 @@ from collections.abc import Sequence
 
 import pytest
 
-from aar.agent.researchers import RESEARCHERS, Human, Optuna, Random, Researcher, Situation, naive, next_preset
+from aar.agent.researchers import (
+    RESEARCHERS,
+    Human,
+    Optuna,
+    Random,
+    Researcher,
+    Situation,
+    naive,
+    next_preset,
+    preset_share,
+)
 from aar.ledger import TrialRow
-from aar.methods import NAIVE, PRESETS, Able, fill, illegal, recipe_hash
-from aar.types import Hypothesis, Recipe, TaskSpec, TrialStatus
+from aar.methods import NAIVE, PRESETS, Able, distance, fill, illegal, recipe_hash
+from aar.types import SLOTS, Hypothesis, Recipe, TaskSpec, TrialStatus
 from tests.rows import BASE, CEILING, PROVIDED, TASK, WEAK, recipe, row
 
 NAIVE_ROW = row(0, recipe(), 0.74, author="preset", preset=NAIVE.name)
@@ -46,29 +56,61 @@ def test_the_same_situation_gives_the_same_hypothesis(make: type[Optuna] | type[
 def test_naive_is_the_default_recipe_and_counts_as_no_preset() -> None:
     assert naive().recipe == Recipe() and naive().preset == NAIVE.name and naive().author == "preset"
     first = next_preset(now([NAIVE_ROW], presets=1))
-    assert first is not None and first.preset == PRESETS[1].name
+    assert first is not None and first.preset == PRESETS[1].name == "logconf", "all are 1 from naive: the first listed"
     assert next_preset(now([NAIVE_ROW], presets=0)) is None
 
 
-def test_presets_come_first_in_their_order_and_then_no_more() -> None:
-    names = [h.preset for h in proposed(Optuna(), 6, presets=3)]
-    assert names == [PRESETS[1].name, PRESETS[2].name, PRESETS[3].name, None, None, None]
+def test_presets_come_first_each_once_and_then_no_more() -> None:
     assert [h.author for h in proposed(Optuna(), 4, presets=2)] == ["preset", "preset", "optuna", "optuna"]
     every = [h.preset for h in proposed(Optuna(), len(PRESETS) + 2, presets=100)]
-    legal = [p.name for p in PRESETS[1:] if illegal(p.recipe, Able.of(TASK)) is None]
-    assert every == [*legal, *[None] * (len(PRESETS) + 2 - len(legal))], "each once, naive not again"
+    legal = {p.name for p in PRESETS[1:] if illegal(p.recipe, Able.of(TASK)) is None}
+    assert set(every[: len(legal)]) == legal, "each once, naive not again"
+    assert every[len(legal) :] == [None] * (len(PRESETS) + 2 - len(legal))
 
 
-def test_a_preset_that_was_tried_under_another_name_is_passed_over() -> None:
-    tried = row(1, fill(PRESETS[1].recipe, BASE), 0.8, author="human")
-    found = next_preset(now([NAIVE_ROW, tried], presets=5))
-    assert found is not None and found.preset == PRESETS[2].name
+def test_presets_take_at_most_half_of_the_trials_and_alternate_where_only_hours_count() -> None:
+    assert [preset_share(7, n) for n in (1, 7)] == [3, 3] and preset_share(1, 1) == 0
+    rows, authors = [NAIVE_ROW], []
+    for number in range(1, 7):
+        made = Optuna().propose(now(rows, number, presets=preset_share(None, number)))
+        authors.append(made.author)
+        rows.append(row(number, made.recipe, 0.7, author=made.author, preset=made.preset))
+    assert authors == ["preset", "optuna"] * 3
+
+
+def changed(made: Recipe) -> set[str]:
+    """The slots in which a recipe departs from naive."""
+    return {slot for slot in SLOTS if getattr(made, slot) != getattr(recipe(), slot)}
+
+
+def test_the_most_different_presets_come_first() -> None:
+    order = [h for h in proposed(Optuna(), len(PRESETS) - 1, presets=100) if h.preset]
+    touched: set[str] = set()
+    for n, h in enumerate(order):
+        fresh = [o.preset for o in order[n:] if not changed(o.recipe) & touched]
+        assert h.preset in fresh or not fresh, "no slot again while a preset changes untouched ones only"
+        touched |= changed(h.recipe)
+    assert touched == set(SLOTS)
+    listed = [p.name for p in PRESETS]
+    for n in range(1, len(order)):
+        before = [recipe(), *(h.recipe for h in order[:n])]
+        gaps = {h.preset: min(distance(h.recipe, b, BASE) for b in before) for h in order[n:]}
+        best = [name for name, gap in gaps.items() if gap == max(gaps.values())]
+        assert order[n].preset == min(best, key=lambda name: listed.index(str(name))), "the first listed of those"
+
+
+def test_what_anybody_tried_counts_when_presets_are_ordered() -> None:
+    logconf, entropy = (row(1, recipe(loss=name), 0.8, author="human") for name in ("logconf", "entropy"))
+    passed_over = next_preset(now([NAIVE_ROW, logconf], presets=5))
+    assert passed_over is not None and changed(passed_over.recipe) != {"loss"}, "tried under another name"
+    near = next_preset(now([NAIVE_ROW, entropy], presets=5))
+    assert near is not None and changed(near.recipe) != {"loss"}, "the loss slot was looked at"
 
 
 def test_presets_that_cannot_run_on_the_task_are_passed_over() -> None:
     offered = [h for h in proposed(Optuna(), len(PRESETS), presets=100, task=PROVIDED) if h.preset]
     able = Able.of(PROVIDED)
-    assert [h.preset for h in offered] == [p.name for p in PRESETS[1:] if illegal(p.recipe, able) is None]
+    assert {h.preset for h in offered} == {p.name for p in PRESETS[1:] if illegal(p.recipe, able) is None}
     assert "ensemble" not in [h.preset for h in offered] and "logconf" in [h.preset for h in offered]
 
 
