@@ -89,6 +89,7 @@ class ModelSpec(Word):
     tokenizer: Literal["own", "strong", "world", "words"] | None = None
     pool: Literal["mean", "last"] = "mean"
     max_length: int = Field(default=256, ge=2, le=131_072)
+    truncate: Literal["left", "right"] = "right"
 
 
 class Lora(Word):
@@ -141,24 +142,71 @@ class Files(Word):
 
 
 class Hub(Word):
-    """A `datasets` path pinned to a revision, and which of its splits serve as train and test."""
+    """A `datasets` path pinned to a revision, and which of its splits serve as train and test.
+
+    `rows`: only the first so many of each split are read.
+    """
 
     path: str
     revision: str = "main"
     name: str | None = None
     train: str = "train"
     test: str | None = None
+    rows: int | None = Field(default=None, ge=1)
+
+
+class Stdlib(Word):
+    """Functions of the running interpreter's standard library, read from its files: columns `module`, `name`, `code`.
+
+    Line counts are those of the function as `ast.unparse` writes it; `per_module` bounds a module's share.
+    """
+
+    min_lines: int = Field(default=3, ge=2, le=1000)
+    max_lines: int = Field(default=25, ge=2, le=1000)
+    max_characters: int = Field(default=1000, ge=20, le=100_000)
+    per_module: int = Field(default=40, ge=1, le=10_000)
+    docstrings: bool = False
+
+
+class Mutate(Word):
+    """Each row's program twice: as it is, and with one semantic mutation. `program` is a template over columns."""
+
+    program: str = "{code}"
+    seed: int = 0
+
+
+class Choices(Word):
+    """A multiple-choice row as (question, one answer): is the answer right?
+
+    `correct` is the right answer's column, beside `wrong` columns; with `options`, it holds the right one's index from 0.
+    Options whose text is in `never` are not offered. `offer` one answer a row, right or wrong by a coin, or both.
+    """
+
+    correct: str
+    wrong: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+    offer: Literal["one", "both"] = "one"
+    seed: int = 0
 
 
 class DataSpec(Word):
-    """Where rows come from: exactly one of `world`, `files`, `hub`; and how a row becomes text and class."""
+    """Where rows come from: exactly one of `world`, `files`, `hub`, `stdlib`; and how a row becomes text and class.
+
+    `mutate` or `choices` make the label and a column for the template, `program` or `answer`. `sample` holds rows in the
+    source's column layout, for `aar tasks check --offline`; it changes nothing else.
+    """
 
     world: World | None = None
     files: Files | None = None
     hub: Hub | None = None
+    stdlib: Stdlib | None = None
+    mutate: Mutate | None = None
+    choices: Choices | None = None
     text: str = "{text}"
     label: str = "label"
     classes: tuple[str, ...] | None = None
+    sample: tuple[dict[str, Any], ...] = ()
 
 
 class SplitSizes(Word):
@@ -289,7 +337,8 @@ class ModelRef(Word):
 
     `digest` is the folder's content hash. `tokenizer`: `own` reads `in/model/`, `folder` reads
     `in/tokenizer/` (another model's), `words` reads `in/vocab.txt` (one token a line, word level).
-    `weights` says that `in/weights` holds pre-trained safetensors of the tiny model.
+    `weights` says that `in/weights` holds pre-trained safetensors of the tiny model. Texts over `max_length` tokens lose
+    their `truncate` end.
     """
 
     tiny: Tiny | None = None
@@ -297,6 +346,7 @@ class ModelRef(Word):
     tokenizer: Literal["own", "folder", "words"] = "own"
     pool: Literal["mean", "last"] = "mean"
     max_length: int = 256
+    truncate: Literal["left", "right"] = "right"
     weights: bool = False
 
 

@@ -150,6 +150,18 @@ def ui(
 
 
 @app.command()
+def fetch(
+    task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
+    sets: Sets = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be downloaded.")] = False,
+) -> None:
+    """Bring a task's models and data from the hub, so that it runs without network."""
+    from aar.cli import fetching
+
+    fetching.fetch(task, sets or [], dry_run)
+
+
+@app.command()
 def methods(json: Json = False) -> None:
     """Parts by slot with their parameter spaces, and presets with their papers."""
     from aar.cli import listing
@@ -188,14 +200,22 @@ def _tasks_show(
 
 @tasks_app.command("check")
 def _tasks_check(
-    file: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
+    file: Annotated[
+        str | None, typer.Argument(help="A task's name, or the path of a YAML. Every known task with --offline alone.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Only the file and its sample rows: no data.")] = False,
     workspace: Workspace = DEFAULT,
     sets: Sets = None,
 ) -> None:
     """Read a task, prepare its data, find its models; say what is wrong."""
     from aar.cli import listing
 
-    listing.task_check(file, workspace, sets or [])
+    if offline:
+        listing.task_check_offline(file, sets or [])
+    elif file is None:
+        fail("name a task, or give --offline to check the files of all of them")
+    else:
+        listing.task_check(file, workspace, sets or [])
 
 
 @sandbox_app.command("build")

@@ -89,8 +89,32 @@ def task_check(name: str, workspace: Path, sets: Sequence[str]) -> None:
     console = screen()
     counts = ", ".join(f"{split} {n}" for split, n in problem.prepared.counts.items())
     console.print(f"{spec.name}: ok  ({counts}; {problem.classes} classes; data {problem.prepared.digest[:12]})")
-    for note in problem.prepared.notes:
+    for note in (*problem.prepared.notes, *problem.cut()):
         console.print(f"  note: {escape(note)}")
+
+
+def task_check_offline(name: str | None, sets: Sequence[str]) -> None:
+    """One task's file or all of them: fields, and what the formatter makes of the sample rows. Exit 2 if one is wrong."""
+    import sys
+
+    from aar.data import sample_rows
+    from aar.tasks import list_tasks, load_task
+
+    console, wrong = screen(), 0
+    for task in [name] if name else sorted(list_tasks()):
+        try:
+            spec, _ = load_task(task, sets)
+            rows = sample_rows(spec) if spec.kind == "classification" else []
+        except AarError as error:
+            wrong += 1
+            console.print(f"[red]{task}: {escape(str(error))}[/]", highlight=False, soft_wrap=True)
+            continue
+        console.print(f"{spec.name}: ok{'' if rows else ', no sample rows to format'}", highlight=False)
+        for text, label in rows:
+            shown = repr(text) if len(text) <= 160 else f"{text[:80]!r} ... {text[-70:]!r}"
+            console.print(f"  [cyan]{escape(label)}[/]  {escape(shown)}", highlight=False, soft_wrap=True)
+    if wrong:
+        sys.exit(2)
 
 
 def methods(as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """Data and models of a task, as jobs get them: texts without labels, weights without code, all under digests."""
 
 from aar.data._prepare import DATA_VERSION, prepare
+from aar.data._sample import sample_rows
 from aar.data._show import show
 from aar.data.models import ResolvedModel, resolve_model, store_vocabulary, vocabulary, words_vocabulary
 from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, weak_draw
@@ -14,6 +15,7 @@ __all__ = [
     "prepare",
     "read_texts",
     "resolve_model",
+    "sample_rows",
     "show",
     "store_vocabulary",
     "vocabulary",

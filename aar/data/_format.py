@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from aar.data._bad import BadRows
 from aar.data._rows import Place, Table
 from aar.tasks import nearest, template_fields
 from aar.types import AarError
@@ -21,7 +23,10 @@ MAX_CLASSES = 1000
 
 @dataclass
 class Examples:
-    """Rows of one pool. `labels` are raw until `index_labels`; `places` say where a row stood."""
+    """Rows of one pool. `labels` are raw until `index_labels`; `places` say where a row stood.
+
+    `bad` rows are not among them, nor are those that `left_out` counts by the reason: nothing is wrong with these.
+    """
 
     texts: list[str] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
@@ -29,16 +34,17 @@ class Examples:
     weak: list[Any] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     class_names: tuple[str, ...] | None = None
-    blank: int = 0
+    bad: BadRows = field(default_factory=BadRows)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def add_table(into: Examples, table: Table, template: str, label: str, group: str | None, weak: str | None) -> None:
-    """Append a table's rows; rows whose text is blank are left out and counted."""
+    """Append a table's rows; those whose text is blank are bad."""
     fields = template_fields(template)
     for i in range(len(table.lines)):
         text = render(table, i, template, fields)
         if not text:
-            into.blank += 1
+            into.bad.add(table.place(i), "no text")
             continue
         into.texts.append(text)
         into.labels.append(table.columns[label][i])
@@ -71,16 +77,14 @@ def class_names(pools: Sequence[Examples], given: tuple[str, ...] | None) -> tup
 
 
 def index_labels(pool: Examples, classes: tuple[str, ...]) -> NDArray[np.int32]:
-    """Class indices (n,) int32. A label is a class's name or its index.
-
-    Raises:
-        AarError: a blank or unknown label, with the row's place.
-    """
+    """Class indices (n,) int32, -1 where there is none: such a row is noted as bad. A label is a class's name or index."""
     import numpy as np
 
-    return np.array(
-        [_index(label, classes, place) for label, place in zip(pool.labels, pool.places, strict=True)], dtype=np.int32
-    )
+    found = [_index(label, classes) for label in pool.labels]
+    for value, place in zip(found, pool.places, strict=True):
+        if isinstance(value, str):
+            pool.bad.add(place, value)
+    return np.array([-1 if isinstance(value, str) else value for value in found], dtype=np.int32)
 
 
 def distribution(value: Any, classes: tuple[str, ...], place: Place) -> list[float]:
@@ -91,7 +95,9 @@ def distribution(value: Any, classes: tuple[str, ...], place: Place) -> list[flo
         except ValueError:
             raise AarError(f"{_at(place)}: weak label {value!r}: not a JSON list") from None
     if not isinstance(value, (list, tuple)):
-        one = _index(value, classes, place, "weak label")
+        one = _index(value, classes)
+        if isinstance(one, str):
+            raise AarError(f"{_at(place)}: weak {one}")
         return [float(c == one) for c in range(len(classes))]
     good = len(value) == len(classes) and all(
         isinstance(p, (int, float)) and not isinstance(p, bool) and math.isfinite(p) and p >= 0 for p in value
@@ -101,9 +107,10 @@ def distribution(value: Any, classes: tuple[str, ...], place: Place) -> list[flo
     return [p / sum(value) for p in value]
 
 
-def _index(label: Any, classes: tuple[str, ...], place: Place, what: str = "label") -> int:
+def _index(label: Any, classes: tuple[str, ...]) -> int | str:
+    """The class's index, or what is wrong with the label."""
     if _blank(label):
-        raise AarError(f"{_at(place)}: no {what}; give one or remove the row")
+        return "label missing; give one or remove the row"
     text = _plain(label)
     if text in classes:
         return classes.index(text)
@@ -111,8 +118,8 @@ def _index(label: Any, classes: tuple[str, ...], place: Place, what: str = "labe
     if text.isdigit() and int(text) < len(classes) and not numbered:
         return int(text)
     if text == "-1":
-        raise AarError(f"{_at(place)}: {what} -1 means unlabelled; remove such rows")
-    raise AarError(f"{_at(place)}: {what} {text!r} is neither a class nor an index; {nearest(text, classes)}")
+        return "label -1 means unlabelled; remove such rows"
+    return f"label {text!r} is neither a class nor an index; {nearest(text, classes)}"
 
 
 def _plain(label: Any) -> str:

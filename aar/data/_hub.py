@@ -84,8 +84,11 @@ def opened(hub: Hub, sha: str | None, settings: Settings) -> Iterator[Any]:
         yield loaded
 
 
-def split_table(loaded: Any, hub: Hub, field: str, columns: Sequence[str], label: str) -> Table:
-    """The wanted columns of the split that `hub.train` or `hub.test` names; a declared class index becomes its name."""
+def split_table(loaded: Any, hub: Hub, field: str, columns: Sequence[str], label: str | None) -> Table:
+    """The wanted columns of the split that `hub.train` or `hub.test` names.
+
+    In the column `label` a declared class index becomes its name.
+    """
     name = str(getattr(hub, field))
     if name not in loaded:
         raise AarError(f"data.hub.{field}: {hub.path} has no split {name!r}; {nearest(name, list(loaded))}")
@@ -93,9 +96,11 @@ def split_table(loaded: Any, hub: Hub, field: str, columns: Sequence[str], label
     for column in columns:
         if column not in part.column_names:
             raise missing_column(source, column, part.column_names)
+    if hub.rows is not None:
+        part = part.select(range(min(hub.rows, len(part))))
     values = {column: list(part[column]) for column in columns}
-    declared = tuple(getattr(part.features[label], "names", None) or ())
-    if declared:
+    declared = tuple(getattr(part.features.get(label), "names", None) or ())
+    if label and declared:
         values[label] = [v if v is None or v < 0 else declared[v] for v in values[label]]
     return Table(source, values, range(1, len(part) + 1), "row", declared or None)
 

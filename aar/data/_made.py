@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from aar import worlds
-from aar.data._format import class_names, index_labels
+from aar.data._format import Examples, class_names, index_labels
 from aar.data._pools import KEEP_ORDER, Identity, Pool, read_examples, routes
 from aar.data._splits import draw, draw_groups, first_copies, normalised
 from aar.data.prepared import POOLS
@@ -70,12 +70,13 @@ def from_rows(spec: TaskSpec, identity: Identity, settings: Settings) -> Made:
     if len(classes) < 2:
         raise AarError(f"data.label: {spec.data.label!r} holds one class only: {', '.join(classes) or 'none'}")
     order = list(dict.fromkeys(split_of[s] for s in KEEP_ORDER))
-    full = [Pool(e.texts, index_labels(e, classes), e.groups, e.weak, e.places) for e in (examples[p] for p in order)]
+    full = [_indexed(examples[name], classes) for name in order]
     kept, copies = first_copies([pool.texts for pool in full])
     pools = {name: pool.take(rows) for name, pool, rows in zip(order, full, kept, strict=True)}
     made = Made({}, classes, dropped=len(copies))
-    if blank := sum(e.blank for e in examples.values()):
-        made.notes.append(f"{blank} rows with no text were left out")
+    for pool in examples.values():
+        made.notes += pool.bad.notes()
+        made.notes += [f"{n} rows were left out: {why}" for why, n in pool.left_out.items()]
     if apart := sum(full[p].labels[i] != full[q].labels[j] for (p, i), (q, j) in copies):
         made.notes.append(f"{apart} duplicates carried another label than the copy that was kept")
     if spec.splits.group_by:
@@ -95,6 +96,16 @@ def from_rows(spec: TaskSpec, identity: Identity, settings: Settings) -> Made:
         pools[name] = pools[name].take(rest)
     made.pools["weak_pool"] = _weak_pool(spec, made, pools[split_of["weak_train"]], pools[split_of["weak_val"]])
     return made
+
+
+def _indexed(examples: Examples, classes: tuple[str, ...]) -> Pool:
+    """The rows whose label is a class; too many bad ones are an error."""
+    import numpy as np
+
+    labels = index_labels(examples, classes)
+    examples.bad.demand_few()
+    pool = Pool(examples.texts, labels, examples.groups, examples.weak, examples.places)
+    return pool.take(np.flatnonzero(labels >= 0))
 
 
 def demand_classes(spec: TaskSpec, made: Made) -> None:

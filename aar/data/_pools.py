@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from aar import worlds
 from aar.data import _hub
-from aar.data._format import Examples, add_table
+from aar.data._format import Examples
+from aar.data._formatters import add_rows, made_column, wanted_columns
 from aar.data._rows import Place, read_table
+from aar.data._stdlib import interpreter, library_digest, library_table
 from aar.data._store import file_digest
 from aar.settings import Settings
-from aar.tasks import template_fields
-from aar.types import SPLITS, AarError, FileList, Files, TaskSpec, digest_of
+from aar.types import SPLITS, AarError, FileList, Files, Hub, TaskSpec, digest_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,16 +76,23 @@ def identify(spec: TaskSpec, settings: Settings) -> Identity:
         source = {"files": files, "suffixes": suffixes, "columns": data.files.columns}
     elif data.hub and _hub.is_folder(data.hub):
         files = _hub.folder_digests(data.hub, settings)
-        source = {"files": files, "hub": data.hub.model_dump(exclude={"path", "revision"})}
+        source = {"files": files, "hub": _hub_fields(data.hub, "path", "revision")}
+    elif data.stdlib:
+        files[f"standard library of {interpreter()}"] = library = library_digest()
+        source = {"stdlib": data.stdlib, "python": interpreter(), "library": library}
     else:
         assert data.hub
         revision = _hub.resolve_revision(data.hub)
-        source = {"hub": {**data.hub.model_dump(), "revision": revision}}
+        source = {"hub": {**_hub_fields(data.hub), "revision": revision}}
     content: dict[str, Any] = {
         "source": source,
         "data": data.model_dump(include={"text", "label", "classes"}),
         "splits": spec.splits,
     }
+    if data.mutate:  # the parser and the unparser of this Python write the programs
+        content["mutate"] = {**data.mutate.model_dump(), "python": interpreter()}
+    if data.choices:
+        content["choices"] = data.choices
     if provided := spec.models.weak.labels:
         content["weak"] = provided.model_dump(exclude={"file"})
         if provided.file:
@@ -106,7 +114,7 @@ def routes(spec: TaskSpec) -> dict[str, str]:
 
 
 def read_examples(spec: TaskSpec, identity: Identity, settings: Settings) -> dict[str, Examples]:
-    """Raw rows of every pool of a task that brings files or names a data set."""
+    """Raw rows of every pool of a task that is no world."""
     data, split_of, group = spec.data, routes(spec), spec.splits.group_by
     provided = spec.models.weak.labels
     column = provided.column if provided and not provided.file else None
@@ -115,19 +123,28 @@ def read_examples(spec: TaskSpec, identity: Identity, settings: Settings) -> dic
         for pool in dict.fromkeys(split_of.values()):
             serves = [s for s in SPLITS if split_of[s] == pool]
             weak = column if provided and set(provided.covers) & set(serves) else None
-            wanted = list(dict.fromkeys([*template_fields(data.text), data.label, *(c for c in (group, weak) if c)]))
+            wanted = wanted_columns(data, group, weak)
             if data.files:
                 tables = [read_table(path, wanted, data.files.columns) for path in _file_lists(data.files)[pool]]
-            else:
-                assert data.hub
+            elif data.hub:
                 field = "test" if pool == "test" else "train"
-                tables = [_hub.split_table(loaded, data.hub, field, wanted, data.label)]
+                label = None if made_column(data) else data.label
+                tables = [_hub.split_table(loaded, data.hub, field, wanted, label)]
+            else:
+                assert data.stdlib
+                tables = [library_table(data.stdlib)]
             pools[pool] = Examples()
             for table in tables:
-                add_table(pools[pool], table, data.text, data.label, group, weak)
+                add_rows(pools[pool], table, data, group, weak)
             if not pools[pool].texts:
+                pools[pool].bad.demand_few()
                 raise AarError(f"{', '.join(t.source for t in tables)}: no rows, so none for {', '.join(serves)}")
     return pools
+
+
+def _hub_fields(hub: Hub, *less: str) -> dict[str, Any]:
+    """What of the source is in the digest; `rows` only where it is given, so that older digests stay."""
+    return hub.model_dump(exclude={*less, *(() if hub.rows else ("rows",))})
 
 
 def _file_lists(files: Files) -> dict[str, list[Path]]:

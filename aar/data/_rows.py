@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import threading
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from aar.tasks import nearest
 from aar.types import AarError
@@ -36,15 +38,15 @@ class Table:
 
 
 def read_table(path: Path, wanted: Sequence[str], header: Sequence[str] | None = None) -> Table:
-    """The wanted columns of a csv, tsv, jsonl or parquet file.
+    """The wanted columns of a csv, tsv, jsonl (also gzipped) or parquet file.
 
     csv honours quotes, tsv has none. `header` names the columns of a csv or tsv that has no header line.
 
     Raises:
         AarError: no such file, not UTF-8, a ragged row, bad JSON, a column that is not there.
     """
-    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl, ".parquet": _parquet}
-    if header is not None and path.suffix in (".jsonl", ".parquet"):
+    readers = {".csv": _csv, ".tsv": _tsv, ".jsonl": _jsonl, ".gz": _jsonl, ".parquet": _parquet}
+    if header is not None and path.suffix in (".jsonl", ".gz", ".parquet"):
         raise AarError(f"{path}: data.files.columns is for csv and tsv without a header line; remove it")
     try:
         return readers[path.suffix](path, wanted, header)
@@ -52,6 +54,8 @@ def read_table(path: Path, wanted: Sequence[str], header: Sequence[str] | None =
         raise AarError(f"{path}: no such file") from None
     except IsADirectoryError:
         raise AarError(f"{path}: is a folder, not a file") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise AarError(f"{path}: not a whole gzip file: {error}; fetch it again") from None
     except UnicodeDecodeError as error:
         raise AarError(f"{path}: not UTF-8 at byte {error.start}; convert it, for example with iconv") from None
 
@@ -121,7 +125,7 @@ def _with_header(
 def _jsonl(path: Path, wanted: Sequence[str], header: Sequence[str] | None) -> Table:
     columns: dict[str, list[Any]] = {column: [] for column in wanted}
     lines: list[int] = []
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
+    with _text(path) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -137,6 +141,12 @@ def _jsonl(path: Path, wanted: Sequence[str], header: Sequence[str] | None) -> T
                 columns[column].append(row[column])
             lines.append(number)
     return Table(str(path), columns, lines)
+
+
+def _text(path: Path) -> IO[str]:
+    if path.suffix == ".gz":
+        return gzip.open(path, "rt", encoding="utf-8-sig", newline="\n")
+    return path.open(encoding="utf-8-sig", newline="\n")
 
 
 def _parquet(path: Path, wanted: Sequence[str], header: Sequence[str] | None) -> Table:

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import Any
 
 from aar import worlds
 from aar.data._store import file_digest, folder_whole, write_synced
@@ -23,6 +24,8 @@ TOKENIZER_FILES = (
     "special_tokens*.json", "added_tokens.json", "sentencepiece*.model", "spiece.model",
 )  # fmt: skip
 WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
+HUB_FILES = {"allow_patterns": [*TOKENIZER_FILES, *WEIGHT_FILES], "ignore_patterns": ["*/*"]}
+"""What is downloaded of a model's repository: files at its top, no pickles, no code."""
 VOCABULARIES = (
     "tokenizer.json",
     "tokenizer*.model",
@@ -61,22 +64,35 @@ def resolve_model(spec: ModelSpec, other: ModelSpec, settings: Settings, field: 
     if spec.tiny and spec.tokenizer == "strong":
         source, revision = _source(other, "models.strong", settings)
         digest, folder = _laid_out(_tokenizer_files(source, "models.strong"), settings)
-        ref = ModelRef(tiny=spec.tiny, digest=digest, tokenizer="folder", pool=spec.pool, max_length=spec.max_length)
+        ref = ModelRef(tiny=spec.tiny, digest=digest, tokenizer="folder", **_reading(spec))
         return ResolvedModel(ref=ref, tokenizer_folder=folder, revision=revision)
     if spec.tiny:
-        ref = ModelRef(
-            tiny=spec.tiny,
-            tokenizer="words",
-            pool=spec.pool,
-            max_length=spec.max_length,
-            weights=spec.pretrain is not None,
-        )
+        ref = ModelRef(tiny=spec.tiny, tokenizer="words", weights=spec.pretrain is not None, **_reading(spec))
         return ResolvedModel(ref=ref)
     source, revision = _source(spec, field, settings)
     files = _tokenizer_files(source, field) | _weight_files(source, field)
+    _demand_context(files["config.json"], spec, field)
     digest, folder = _laid_out(files, settings)
-    ref = ModelRef(digest=digest, pool=spec.pool, max_length=spec.max_length)
+    ref = ModelRef(digest=digest, **_reading(spec))
     return ResolvedModel(ref=ref, folder=folder, revision=revision)
+
+
+def too_long(spec: ModelSpec, model: ResolvedModel, tokens: Sequence[str] | None, texts: Sequence[str]) -> int:
+    """How many texts have more tokens than the model's `max_length`, so that their `truncate` end is cut off.
+
+    `tokens` is the vocabulary of a model that reads words; else the model's own tokenizer counts.
+    """
+    limit = spec.max_length
+    if tokens is not None:
+        return sum(len(WORD.findall(text.lower())) > limit for text in texts)
+    # A tokenizer makes at most a token of each byte, and a few special ones.
+    long = [text for text in texts if len(text.encode()) + 8 > limit]
+    if not long:
+        return 0
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model.tokenizer_folder or model.folder, local_files_only=True)
+    return sum(len(ids) > limit for ids in tokenizer(long, truncation=False, verbose=False)["input_ids"])
 
 
 def vocabulary(spec: TaskSpec, model: ModelSpec, prepared: Prepared) -> list[str] | None:
@@ -109,6 +125,22 @@ def store_vocabulary(tokens: Sequence[str], settings: Settings) -> tuple[Path, s
     return path, digest
 
 
+def _reading(spec: ModelSpec) -> dict[str, Any]:
+    """What of a model's spec a job needs to read texts."""
+    return spec.model_dump(include={"pool", "max_length", "truncate"})
+
+
+def _demand_context(config: Path, spec: ModelSpec, field: str) -> None:
+    """Position embeddings end where the configuration says: longer texts would fail in the job."""
+    try:
+        known = json.loads(config.read_bytes())
+    except ValueError:
+        raise AarError(f"{field}: {config}: not JSON; fetch it again") from None
+    context = next((known[key] for key in ("max_position_embeddings", "n_positions") if known.get(key)), None)
+    if context is not None and spec.max_length > context:
+        raise AarError(f"{field}.max_length: {spec.max_length}: the model's context is {context}; give <= {context}")
+
+
 def _source(spec: ModelSpec, field: str, settings: Settings) -> tuple[Path, str | None]:
     """The folder that holds the files, and the hub commit they came from."""
     if spec.path:
@@ -121,9 +153,7 @@ def _source(spec: ModelSpec, field: str, settings: Settings) -> tuple[Path, str 
 
     revision = spec.revision or "main"
     try:
-        snapshot = huggingface_hub.snapshot_download(
-            spec.hub, revision=revision, allow_patterns=[*TOKENIZER_FILES, *WEIGHT_FILES], ignore_patterns=["*/*"]
-        )
+        snapshot = huggingface_hub.snapshot_download(spec.hub, revision=revision, **HUB_FILES)
     except Exception as error:  # the hub's client raises its own, httpx's and OSError
         offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else str(error).strip().splitlines()[0]
         raise AarError(

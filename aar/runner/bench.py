@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
 from aar import worlds
-from aar.data import Prepared, ResolvedModel, prepare, resolve_model, store_vocabulary, vocabulary
+from aar.data import POOLS, Prepared, ResolvedModel, prepare, read_texts, resolve_model, store_vocabulary, vocabulary
+from aar.data.models import too_long
 from aar.executor import Executor
 from aar.ledger import Lease, Ledger
 from aar.runner.store import Store
@@ -75,6 +77,21 @@ class Problem:
         assert world is not None and plan is not None, "checked with the task: pretrain needs a world"
         texts = worlds.get(world.name, dict(world.params) | plan.world).documents(plan.documents, DOCUMENT_SEED)
         return self.store.put("".join(canonical_json({"text": t}) + "\n" for t in texts).encode())
+
+    def cut(self) -> list[str]:
+        """A sentence for each model and split in which texts are longer than the model reads."""
+        notes = []
+        for role, model in self.models.items():
+            spec, vocab = self.spec_of(role), self.vocabulary_file(role)
+            tokens = None if vocab is None else Path(vocab[0]).read_text(encoding="utf-8").splitlines()
+            for split in POOLS:
+                texts = read_texts(self.prepared, split)
+                if n := too_long(spec, model, tokens, texts):
+                    notes.append(
+                        f"models.{role}: {n} of {len(texts)} texts of {split} have over {spec.max_length} tokens;"
+                        f" their {'beginning' if spec.truncate == 'left' else 'end'} is cut off (max_length, truncate)"
+                    )
+        return notes
 
     @cached_property
     def outcome_words(self) -> int:

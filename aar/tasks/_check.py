@@ -6,11 +6,10 @@ import difflib
 import re
 import string
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from aar.types import AarError, DataSpec, FileList, Files, ModelSpec, TaskSpec
 
-FILE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+FILE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
 Problem = tuple[str, str]
 
 
@@ -27,6 +26,7 @@ def problems(spec: TaskSpec) -> Iterator[Problem]:
     if spec.kind != "classification":
         yield "kind", f"{spec.kind}: this version runs classification only"
     yield from _data(spec.data)
+    yield from _formatters(spec)
     world = spec.data.world is not None
     if world and spec.splits.group_by:
         yield "splits.group_by", "a world has no columns to group by; remove it"
@@ -80,9 +80,10 @@ def nearest(name: str, valid: Sequence[str]) -> str:
 
 
 def _data(data: DataSpec) -> Iterator[Problem]:
-    given = [arm for arm in ("world", "files", "hub") if getattr(data, arm) is not None]
+    arms = ("world", "files", "hub", "stdlib")
+    given = [arm for arm in arms if getattr(data, arm) is not None]
     if len(given) != 1:
-        yield "data", f"give exactly one of world, files, hub; given: {', '.join(given) or 'none'}"
+        yield "data", f"give exactly one of {', '.join(arms)}; given: {', '.join(given) or 'none'}"
         return
     if data.world:
         from aar import worlds  # numpy: not for `aar --help`
@@ -91,7 +92,9 @@ def _data(data: DataSpec) -> Iterator[Problem]:
             worlds.get(data.world.name, data.world.params)
         except AarError as error:
             yield "data.world", str(error)
-        for field, default in (("text", "{text}"), ("label", "label"), ("classes", None)):
+        for field, default in (
+            ("text", "{text}"), ("label", "label"), ("classes", None), ("mutate", None), ("choices", None),
+        ):  # fmt: skip
             if getattr(data, field) != default:
                 yield f"data.{field}", "a world makes its own text, labels and classes; remove it"
     try:
@@ -104,6 +107,35 @@ def _data(data: DataSpec) -> Iterator[Problem]:
         yield "data.classes", f"{list(data.classes)}: give at least two"
     if data.files:
         yield from _files(data.files)
+
+
+def _formatters(spec: TaskSpec) -> Iterator[Problem]:
+    data, choices = spec.data, spec.data.choices
+    if data.stdlib and not data.mutate:
+        yield "data.mutate", "missing; without it the functions have no label. Write `mutate: {}`"
+    if data.stdlib and data.stdlib.min_lines > data.stdlib.max_lines:
+        yield "data.stdlib.min_lines", f"{data.stdlib.min_lines}: must be <= max_lines ({data.stdlib.max_lines})"
+    if data.mutate and choices:
+        yield "data.choices", "stands beside mutate, and each makes the label; remove one"
+    if choices and bool(choices.wrong) == bool(choices.options):
+        yield "data.choices", "give the `wrong` columns beside `correct`, or all `options`, whose right index it holds"
+    if choices and choices.options and len(choices.options) < 2:
+        yield "data.choices.options", f"{list(choices.options)}: give at least two"
+    for formatter, column in (("mutate", "program"), ("choices", "answer")):
+        if getattr(data, formatter) is None or data.world:
+            continue
+        if data.label != "label":
+            yield "data.label", f"{data.label}: {formatter} makes the label; remove it"
+        if f"{{{column}}}" not in data.text:
+            yield "data.text", f"{data.text!r}: must hold {{{column}}}, which {formatter} makes"
+    if data.mutate and not data.world:
+        try:
+            template_fields(data.mutate.program)
+        except AarError as error:
+            yield "data.mutate.program", str(error)
+    if (data.mutate or (choices and choices.offer == "both")) and not data.world and not spec.splits.group_by:
+        hint = "module" if data.stdlib else "a problem's id"
+        yield "splits.group_by", f"missing; both versions of a row must stay on one side. Name a column, such as {hint}"
 
 
 def _files(files: Files) -> Iterator[Problem]:
@@ -127,7 +159,7 @@ def _files(files: Files) -> Iterator[Problem]:
                 yield f"data.files.{name}", "missing; give `all`, or `train` and `test`, or one file per split"
     for name, value in {"all": files.all, **parts}.items():
         for path in [value] if isinstance(value, str) else value or ():
-            if Path(path).suffix not in FILE_SUFFIXES:
+            if not path.endswith(FILE_SUFFIXES):
                 yield f"data.files.{name}", f"{path}: unknown kind of file (valid: {', '.join(FILE_SUFFIXES)})"
         if value is not None and not value:
             yield f"data.files.{name}", "an empty list; name at least one file"
@@ -166,7 +198,7 @@ def _labels(spec: TaskSpec) -> Iterator[Problem]:
         yield field, "give a `column` of the data, or a `file`"
     if "transfer" not in labels.covers:
         yield f"{field}.covers", f"{list(labels.covers)}: must hold transfer, where the student learns"
-    if labels.file and Path(labels.file).suffix not in FILE_SUFFIXES:
+    if labels.file and not labels.file.endswith(FILE_SUFFIXES):
         yield f"{field}.file", f"{labels.file}: unknown kind of file (valid: {', '.join(FILE_SUFFIXES)})"
     if labels.column and not labels.file and spec.data.world:
         yield f"{field}.column", f"{labels.column}: a world has no columns; give a `file`"

@@ -16,27 +16,29 @@ from aar.types import AarError
 Raw = dict[str, Any]
 Origins = dict[tuple[str, ...], str]
 
-SOURCES = {"world", "files", "hub"}
+SOURCES = {"world", "files", "hub", "stdlib"}
 MODEL_ARMS = {"tiny", "path", "hub", "labels"}
 SPLIT_FILES = ("weak_train", "weak_val", "transfer", "dev")
 
 
 def read_layers(path: Path, origins: Origins, chain: tuple[Path, ...] = ()) -> Raw:
-    """One file merged over what it includes, its paths made absolute; fills `origins`."""
+    """One file merged over what it includes, in that order, its paths made absolute; fills `origins`."""
     if path.resolve() in chain:
         raise AarError(f"{shown(chain[-1])}: include: {path.name}: the files include each other; break the circle")
     raw = _parse(path)
     base: Raw = {}
     if "include" in raw:
-        other = raw.pop("include")
-        if not isinstance(other, str):
-            raise AarError(f"{shown(path)}: include: {other!r}: must be the name of one YAML file")
-        found = [p for p in (path.parent / Path(other).expanduser(), data_dir() / "tasks" / other) if p.is_file()]
-        if not found:
-            raise AarError(f"{shown(path)}: include: {other}: no such file beside it, nor among the shipped tasks")
-        if "name" not in raw:
+        others = raw.pop("include")
+        others = [others] if isinstance(others, str) else others
+        if not (isinstance(others, list) and others and all(isinstance(other, str) for other in others)):
+            raise AarError(f"{shown(path)}: include: {others!r}: must be the name of a YAML file, or a list of names")
+        if "name" not in raw and not chain:
             raise AarError(f"{shown(path)}: name: missing; a variant needs a name of its own")
-        base = read_layers(found[0], origins, (*chain, path.resolve()))
+        for other in others:
+            found = [p for p in (path.parent / Path(other).expanduser(), data_dir() / "tasks" / other) if p.is_file()]
+            if not found:
+                raise AarError(f"{shown(path)}: include: {other}: no such file beside it, nor among the shipped tasks")
+            base = merge(base, read_layers(found[0], origins, (*chain, path.resolve())))
     _absolute(raw, path.parent)
     stamp(raw, shown(path), origins)
     return merge(base, raw)
@@ -80,7 +82,9 @@ def _lost(base: Mapping[str, Any], over: Raw, path: tuple[str, ...]) -> set[str]
     """Keys that mean nothing once `over` is taken: the other arms, and what belonged to the arm or value replaced."""
     changed = {k for k in over if base.get(k) != over[k]}
     if path == ("data",) and over.keys() & SOURCES:
-        return SOURCES | ({"text", "label", "classes"} if "world" in over else set())
+        return SOURCES | ({"text", "label", "classes", "mutate", "choices", "sample"} if "world" in over else set())
+    if path == ("data",) and over.keys() & {"mutate", "choices"}:
+        return {"mutate", "choices"}
     if path == ("data", "files"):
         if "all" in over:
             return {"train", "test", *SPLIT_FILES}

@@ -52,7 +52,7 @@ class Tokenizer:
     """A model's tokenizer: a Hugging Face folder, or a plain list of words."""
 
     def __init__(self, ref: ModelRef, inputs: Path) -> None:
-        self.max_length = ref.max_length
+        self.max_length, self.truncate = ref.max_length, ref.truncate
         self.words: dict[str, int] | None = None
         self.hf: Any = None
         if ref.tokenizer == "words":
@@ -63,14 +63,18 @@ class Tokenizer:
             from transformers import AutoTokenizer
 
             folder = inputs / ("model" if ref.tokenizer == "own" else "tokenizer")
-            self.hf = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.hf = AutoTokenizer.from_pretrained(folder, local_files_only=True, truncation_side=ref.truncate)
             self.size = len(self.hf)
 
     def __call__(self, texts: list[str]) -> Tokens:
-        """Tokenise all texts in one batch; rows are cut at `max_length`, an empty text becomes one unknown token."""
+        """Tokenise all texts in one batch; an empty text becomes one unknown token.
+
+        Rows of more than `max_length` tokens lose their `truncate` end; special tokens stay.
+        """
         if self.words is not None:
             unknown = self.words.get("[UNK]", 1)
-            ids = [[self.words.get(w, unknown) for w in WORD.findall(t.lower())][: self.max_length] for t in texts]
+            kept = slice(-self.max_length, None) if self.truncate == "left" else slice(self.max_length)
+            ids = [[self.words.get(w, unknown) for w in WORD.findall(t.lower())][kept] for t in texts]
             pad = self.words.get("[PAD]", 0)
         else:
             ids = self.hf(texts, truncation=True, max_length=self.max_length, padding=False)["input_ids"]
