@@ -178,7 +178,8 @@ class Mutate(Word):
 class Choices(Word):
     """A multiple-choice row as (question, one answer): is the answer right?
 
-    `correct` is the right answer's column, beside `wrong` columns; with `options`, it holds the right one's index from 0.
+    `correct` is the right answer's column, beside `wrong` columns; with `options` it holds the index of the right one,
+    from 0.
     Options whose text is in `never` are not offered. `offer` one answer a row, right or wrong by a coin, or both.
     """
 
@@ -193,8 +194,8 @@ class Choices(Word):
 class DataSpec(Word):
     """Where rows come from: exactly one of `world`, `files`, `hub`, `stdlib`; and how a row becomes text and class.
 
-    `mutate` or `choices` make the label and a column for the template, `program` or `answer`. `sample` holds rows in the
-    source's column layout, for `aar tasks check --offline`; it changes nothing else.
+    `mutate` or `choices` make the label and a column for the template, `program` or `answer`. `sample` holds rows in
+    the source's column layout, for `aar tasks check --offline`; it changes nothing else.
     """
 
     world: World | None = None
@@ -337,8 +338,8 @@ class ModelRef(Word):
 
     `digest` is the folder's content hash. `tokenizer`: `own` reads `in/model/`, `folder` reads
     `in/tokenizer/` (another model's), `words` reads `in/vocab.txt` (one token a line, word level).
-    `weights` says that `in/weights` holds pre-trained safetensors of the tiny model. Texts over `max_length` tokens lose
-    their `truncate` end.
+    `weights` says that `in/weights` holds pre-trained safetensors of the tiny model. Texts of over `max_length` tokens
+    lose their `truncate` end.
     """
 
     tiny: Tiny | None = None

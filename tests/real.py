@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-SST2 = Path(__file__).parent.parent.parent / "shared" / "data" / "sst2"
+DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+SST2 = DATA / "sst2"
+HUMANEVAL = DATA / "humaneval" / "HumanEval.jsonl.gz"
 
 
 def minilm_folder() -> Path | None:

@@ -257,9 +257,9 @@ def test_deep_override_of_the_same_arm_keeps_the_rest() -> None:
         (
             "t/base.yaml",
             ["data={world: {name: polarity}, files: {all: a.csv}}"],
-            "data: give exactly one of world, files, hub; given: world, files",
+            "data: give exactly one of world, files, hub, stdlib; given: world, files",
         ),
-        ("t/base.yaml", ["data.files=null"], "data: give exactly one of world, files, hub; given: none"),
+        ("t/base.yaml", ["data.files=null"], "data: give exactly one of world, files, hub, stdlib; given: none"),
         (
             "t/base.yaml",
             ["models.strong={path: m, hub: org/m}"],

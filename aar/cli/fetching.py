@@ -36,4 +36,4 @@ def fetch(name: str, sets: Sequence[str], dry_run: bool) -> None:
         return
     for w in wanted:
         console.print(f"{escape(w.repo)} -> {escape(str(download(w)))}", highlight=False, soft_wrap=True)
-    console.print(f"{spec.name}: complete; it now runs without network: HF_HUB_OFFLINE=1 aar run {name}", soft_wrap=True)
+    console.print(f"{spec.name}: complete; without network:  HF_HUB_OFFLINE=1 aar run {name}", soft_wrap=True)

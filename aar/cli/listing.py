@@ -89,12 +89,12 @@ def task_check(name: str, workspace: Path, sets: Sequence[str]) -> None:
     console = screen()
     counts = ", ".join(f"{split} {n}" for split, n in problem.prepared.counts.items())
     console.print(f"{spec.name}: ok  ({counts}; {problem.classes} classes; data {problem.prepared.digest[:12]})")
-    for note in (*problem.prepared.notes, *problem.cut()):
+    for note in problem.notes():
         console.print(f"  note: {escape(note)}")
 
 
 def task_check_offline(name: str | None, sets: Sequence[str]) -> None:
-    """One task's file or all of them: fields, and what the formatter makes of the sample rows. Exit 2 if one is wrong."""
+    """One task's file or all of them: fields, and what is made of the sample rows. Exit 2 if one is wrong."""
     import sys
 
     from aar.data import sample_rows

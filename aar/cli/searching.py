@@ -17,6 +17,7 @@ from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import LeaseHeld, LeaseLost, Ledger
 from aar.methods import PRESETS, fill, parse, preset
+from aar.runner.bench import Problem
 from aar.runner.units import JobFailed
 from aar.sandbox.protocol import SandboxError
 from aar.sandbox.select import choose
@@ -73,6 +74,7 @@ def run(
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
+    _notes(spec, settings, console)
     if dry_run:
         from aar.agent.forecast import forecast
 
@@ -122,6 +124,7 @@ def trial(task: str, recipe: str | None, workspace: Path, sandbox: str, sets: Se
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
+    _notes(spec, settings, console)
     ledger = Ledger(settings.ledger_url)
     plan = Plan(seed=seed, trials=1, researcher="human", confirm_top=0, recipe=wanted)
     _work(ledger, settings, create(ledger, settings, spec, plan), console)
@@ -156,6 +159,12 @@ def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None
         raise AarError(str(error)) from error
     final_table(ledger, chosen, console)
     console.print(f"report  {write_report(ledger, settings, chosen)}", highlight=False, soft_wrap=True)
+
+
+def _notes(spec: TaskSpec, settings: Settings, console: Console) -> None:
+    """What was left out of the data or will be cut off: nothing of it happens silently."""
+    for note in Problem.of(spec, settings).notes():
+        console.print(f"note     {escape(note)}", highlight=False, soft_wrap=True)
 
 
 def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> None:

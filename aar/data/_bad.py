@@ -44,9 +44,10 @@ class BadRows:
         faults = [
             f"{source}: {why} ({_numbers(unit, numbers)})" for (source, unit, why), numbers in self.found.items()
         ]
+        more = [f"and {len(faults) - SHOWN} faults more"] if faults[SHOWN:] else []
         raise AarError(
-            f"{bad} of {self.total} rows are bad, more than {LIMIT:.0%}; correct or remove them, or what the task says of"
-            " the data:\n  " + "\n  ".join(faults[:SHOWN]) + (f"\n  and {len(faults) - SHOWN} faults more" if faults[SHOWN:] else "")
+            f"{bad} of {self.total} rows are bad, more than {LIMIT:.0%}; correct them, or what the task says of them:"
+            + "".join(f"\n  {line}" for line in [*faults[:SHOWN], *more])
         )
 
 

@@ -77,7 +77,7 @@ def class_names(pools: Sequence[Examples], given: tuple[str, ...] | None) -> tup
 
 
 def index_labels(pool: Examples, classes: tuple[str, ...]) -> NDArray[np.int32]:
-    """Class indices (n,) int32, -1 where there is none: such a row is noted as bad. A label is a class's name or index."""
+    """Class indices (n,) int32. A label is a class's name or index; of any other the row is bad, and -1 stands here."""
     import numpy as np
 
     found = [_index(label, classes) for label in pool.labels]

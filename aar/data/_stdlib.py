@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from aar.data._mutate import canonical
 from aar.data._rows import Table
 from aar.types import AarError, Stdlib
 
@@ -36,7 +35,7 @@ def library_digest(root: Path | None = None) -> str:
 def library_table(spec: Stdlib, root: Path | None = None) -> Table:
     """One row a function, modules in the order of their names, functions in the order in which they stand.
 
-    The code is canonical (`ast.unparse`): no comments, one formatting. Methods are functions too; those inside another
+    The code is as `ast.unparse` writes it: no comments, one formatting. Methods are functions too; those inside another
     function are not rows of their own.
     """
     columns: dict[str, list[str]] = {column: [] for column in COLUMNS}
@@ -54,6 +53,8 @@ def _functions(path: Path, spec: Stdlib) -> Iterator[tuple[str, str]]:
             tree = ast.parse(file.read())
     except (SyntaxError, UnicodeDecodeError, ValueError):
         return
+    if not spec.docstrings:
+        _drop_docstrings(tree)
     stack: list[tuple[str, list[ast.stmt]]] = [("", tree.body)]
     while stack:
         prefix, body = stack.pop(0)
@@ -61,10 +62,15 @@ def _functions(path: Path, spec: Stdlib) -> Iterator[tuple[str, str]]:
             if isinstance(node, ast.ClassDef):
                 stack.append((f"{prefix}{node.name}.", node.body))
             elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-                code = canonical(ast.unparse(node), spec.docstrings)
-                fits = code is not None and len(code) <= spec.max_characters
-                if code and fits and spec.min_lines <= code.count("\n") + 1 <= spec.max_lines:
+                code = ast.unparse(node)
+                if len(code) <= spec.max_characters and spec.min_lines <= code.count("\n") + 1 <= spec.max_lines:
                     yield f"{prefix}{node.name}", code
+
+
+def _drop_docstrings(tree: ast.Module) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
 
 
 def _files(root: Path) -> list[tuple[str, Path]]:

@@ -1,4 +1,4 @@
-"""Models and data from the hub into its ordinary cache, so that a run needs no network. What and how much is known first."""
+"""Models and data from the hub into its ordinary cache, so that a run needs no network; first what and how much."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aar.data._hub import DATA_SUFFIXES, is_folder
-from aar.data.models import HUB_FILES
+from aar.data.models import HUB_FILES, HUB_NOT
 from aar.types import AarError, TaskSpec, Word
 
 SPARE = 1 << 30
@@ -20,7 +20,7 @@ SPARE = 1 << 30
 class Wanted(Word):
     """A repository that a task names. `bytes` are those of the files it needs, `missing` those not cached yet.
 
-    `gated` says that its owner asks for terms to be accepted; `patterns` are the files, as globs.
+    `gated` says that its owner asks for terms to be accepted; `globs` are the files.
     """
 
     field: str
@@ -33,7 +33,7 @@ class Wanted(Word):
     files: int
     bytes: int
     missing: int
-    patterns: dict[str, list[str]]
+    globs: list[str]
 
 
 def plan(spec: TaskSpec) -> list[Wanted]:
@@ -55,8 +55,9 @@ def download(wanted: Wanted) -> Path:
 
     with _explained(wanted.field, wanted.repo, wanted.revision):
         folder = huggingface_hub.snapshot_download(
-            wanted.repo, repo_type=wanted.kind, revision=wanted.revision, **wanted.patterns
-        )
+            wanted.repo, repo_type=wanted.kind, revision=wanted.revision, allow_patterns=wanted.globs,
+            ignore_patterns=_not(wanted.kind),
+        )  # fmt: skip
     if Path(folder).name != wanted.commit:
         raise AarError(
             f"{wanted.field}: {wanted.repo}: {wanted.revision} moved from {wanted.commit[:12]} to"
@@ -124,21 +125,27 @@ def _wanted(spec: TaskSpec, field: str, kind: Literal["dataset", "model"], repo:
         if info.gated:
             api.auth_check(repo, repo_type=kind)
         card = info.card_data.to_dict() if info.card_data else {}
-        patterns = HUB_FILES if kind == "model" else {"allow_patterns": _data_files(card, spec)}
-        found = huggingface_hub.snapshot_download(repo, repo_type=kind, revision=info.sha, dry_run=True, **patterns)
+        globs = HUB_FILES if kind == "model" else _data_files(card, spec)
+        found = huggingface_hub.snapshot_download(
+            repo, repo_type=kind, revision=info.sha, allow_patterns=globs, ignore_patterns=_not(kind), dry_run=True
+        )
     if not found:
-        raise AarError(f"{field}: {repo} at {revision}: no file that aar reads ({', '.join(patterns['allow_patterns'])})")
+        raise AarError(f"{field}: {repo} at {revision}: no file that aar reads ({', '.join(globs)})")
     licence = card.get("license") or next((t[8:] for t in info.tags or () if t.startswith("license:")), "not stated")
     return Wanted(
         field=field, kind=kind, repo=repo, revision=revision, commit=info.sha,
         licence=", ".join(licence) if isinstance(licence, list) else licence, gated=bool(info.gated), files=len(found),
         bytes=sum(f.file_size for f in found), missing=sum(f.file_size for f in found if f.will_download),
-        patterns=patterns,
+        globs=globs,
     )  # fmt: skip
 
 
+def _not(kind: str) -> list[str] | None:
+    return HUB_NOT if kind == "model" else None
+
+
 def _data_files(card: dict[str, Any], spec: TaskSpec) -> list[str]:
-    """Globs of the data set's files: those of the task's configuration where the card lists them, else all data files."""
+    """Globs of the data set's files: those of the task's configuration if the card lists them, else all data files."""
     assert spec.data.hub
     configs = card.get("configs") or []
     chosen = [c for c in configs if c.get("config_name") == spec.data.hub.name]
@@ -174,7 +181,8 @@ class _explained:
             why = f"is gated: accept its terms at {page}, then set HF_TOKEN to a token of that account"
             raise AarError(f"{self.at} {why} (token now: {token_source()})") from None
         if isinstance(error, errors.RevisionNotFoundError):
-            raise AarError(f"{self.at} has no revision {self.revision!r}; name a branch, tag or commit it has") from None
+            why = f"has no revision {self.revision!r}; name a branch, tag or commit that it has"
+            raise AarError(f"{self.at} {why}") from None
         if isinstance(error, errors.RepositoryNotFoundError):
             why = f"no such repository, or a private one; check the name, or set HF_TOKEN (now: {token_source()})"
             raise AarError(f"{self.at}: {why}") from None
@@ -184,6 +192,5 @@ class _explained:
         if constants.HF_HUB_OFFLINE:
             raise AarError(f"{self.at}: HF_HUB_OFFLINE is set, so the hub is not asked; unset it to fetch") from None
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AarError(
-            f"{self.at}: the hub at {constants.ENDPOINT} cannot be asked ({why}); check the network, a proxy, HF_ENDPOINT"
-        ) from None
+        what = f"the hub at {constants.ENDPOINT} cannot be asked ({why}); check the network, a proxy, HF_ENDPOINT"
+        raise AarError(f"{self.at}: {what}") from None

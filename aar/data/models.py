@@ -24,7 +24,7 @@ TOKENIZER_FILES = (
     "special_tokens*.json", "added_tokens.json", "sentencepiece*.model", "spiece.model",
 )  # fmt: skip
 WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
-HUB_FILES = {"allow_patterns": [*TOKENIZER_FILES, *WEIGHT_FILES], "ignore_patterns": ["*/*"]}
+HUB_FILES, HUB_NOT = [*TOKENIZER_FILES, *WEIGHT_FILES], ["*/*"]
 """What is downloaded of a model's repository: files at its top, no pickles, no code."""
 VOCABULARIES = (
     "tokenizer.json",
@@ -153,7 +153,9 @@ def _source(spec: ModelSpec, field: str, settings: Settings) -> tuple[Path, str 
 
     revision = spec.revision or "main"
     try:
-        snapshot = huggingface_hub.snapshot_download(spec.hub, revision=revision, **HUB_FILES)
+        snapshot = huggingface_hub.snapshot_download(
+            spec.hub, revision=revision, allow_patterns=HUB_FILES, ignore_patterns=HUB_NOT
+        )
     except Exception as error:  # the hub's client raises its own, httpx's and OSError
         offline = "HF_HUB_OFFLINE is set" if os.environ.get("HF_HUB_OFFLINE") else str(error).strip().splitlines()[0]
         raise AarError(

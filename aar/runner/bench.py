@@ -78,9 +78,9 @@ class Problem:
         texts = worlds.get(world.name, dict(world.params) | plan.world).documents(plan.documents, DOCUMENT_SEED)
         return self.store.put("".join(canonical_json({"text": t}) + "\n" for t in texts).encode())
 
-    def cut(self) -> list[str]:
-        """A sentence for each model and split in which texts are longer than the model reads."""
-        notes = []
+    def notes(self) -> list[str]:
+        """What was left out of the data, and for each model and split how many texts are longer than it reads."""
+        notes = list(self.prepared.notes)
         for role, model in self.models.items():
             spec, vocab = self.spec_of(role), self.vocabulary_file(role)
             tokens = None if vocab is None else Path(vocab[0]).read_text(encoding="utf-8").splitlines()

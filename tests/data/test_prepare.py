@@ -137,14 +137,30 @@ def test_rows_without_text_and_classes_without_rows_are_noted(settings: Settings
     rows = [*reviews(300), {"text": " ", "label": 0}, {"text": "the only one", "label": 2}]
     made = prepare(spec({"files": {"all": write("a.jsonl", rows)}}), settings)
     assert made.counts["weak_pool"] == 181
-    assert "1 rows with no text were left out" in made.notes
+    assert any(note.endswith("a.jsonl: 1 bad rows left out: no text (line 301)") for note in made.notes)
     assert sum(note.endswith(" has no row of 2") for note in made.notes) == 3
 
 
-def test_faults_of_a_row_name_the_task_the_file_and_the_line(settings: Settings, write: Write, spec: Spec) -> None:
-    rows = [*reviews(200), {"text": "x", "label": "maybe"}]
-    told = refusal(spec({"files": {"all": write("a.jsonl", rows)}, "classes": ["bad", "good"]}), settings)
-    assert "a.jsonl: line 201: label 'maybe' is neither a class nor an index" in told
+def test_up_to_a_twentieth_of_bad_rows_is_left_out_with_its_numbers(
+    settings: Settings, write: Write, spec: Spec
+) -> None:
+    bad = [{"text": f"x {i}", "label": "maybe"} for i in range(8)] + [{"text": "", "label": 0}] * 2
+    data = {"files": {"all": write("a.jsonl", [*bad, *reviews(190)])}, "classes": ["bad", "good"]}
+    made = prepare(spec(data), settings)
+    assert sum(made.counts.values()) == 190 and not any("x " in t for s in POOLS for t in read_texts(made, s))
+    unknown, blank = (note.partition(" bad rows left out: ")[2] for note in reversed(made.notes))
+    assert unknown == "label 'maybe' is neither a class nor an index; (valid: bad, good) (lines 1, 2, 3, 4, 5 and 3 more)"
+    assert blank == "no text (lines 9, 10)"
+
+
+def test_more_bad_rows_stop_the_task_and_all_faults_are_told(settings: Settings, write: Write, spec: Spec) -> None:
+    bad = [{"text": f"x {i}", "label": "maybe"} for i in range(8)] + [{"text": "", "label": 0}] * 3
+    path = write("a.jsonl", [*reviews(189), *bad])
+    told = refusal(spec({"files": {"all": path}, "classes": ["bad", "good"]}), settings)
+    assert "11 of 200 rows are bad, more than 5%" in told
+    assert f"{path}: no text (lines 198, 199, 200)" in told and "label 'maybe'" in told
+    good = {"train": write("r.jsonl", reviews(500, 1000)), "test": path}
+    assert "11 of 200 rows" in refusal(spec({"files": good, "classes": ["bad", "good"]}), settings), "by source"
     assert "gone.csv: no such file" in refusal(spec({"files": {"all": "gone.csv"}}), settings)
 
 
