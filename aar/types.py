@@ -231,12 +231,14 @@ class Models(Word):
 
 
 class Seeds(Word):
-    """Seeds per trial: first look, full evidence, confirmation. Baselines use at least `baseline`."""
+    """Seeds per trial: first look, full evidence, confirmation. Baselines use at least `baseline`, `controls` may be 0.
+    """
 
     screen: int = Field(default=2, ge=1, le=50)
     full: int = Field(default=5, ge=2, le=50)
     confirm: int = Field(default=5, ge=2, le=50)
     baseline: int = Field(default=5, ge=2, le=50)
+    controls: int = Field(default=2, ge=0, le=50)
 
 
 class Limits(Word):
@@ -314,12 +316,20 @@ class TrialStatus(StrEnum):
 
 
 class JobKind(StrEnum):
-    """What a job may see: weak jobs weak-split labels, ceiling jobs transfer labels, transfer jobs none."""
+    """What a job may see: weak jobs weak-split labels, ceiling jobs transfer labels, transfer jobs none.
+
+    A `control` job trains a recipe on answers made from transfer labels: what it leaves is no trial's business either.
+    """
 
     PRETRAIN = "pretrain"
     WEAK = "weak"
     CEILING = "ceiling"
     TRANSFER = "transfer"
+    CONTROL = "control"
+
+
+TAINTED = (JobKind.CEILING, JobKind.CONTROL)
+"""Jobs that see truth of transfer rows: what they leave never enters a trial."""
 
 
 class JobStatus(StrEnum):
@@ -468,6 +478,26 @@ class PublicScore(Word):
     weak_se: float | None = None
     ceiling_se: float | None = None
     diagnostics: dict[str, float] = {}
+
+
+class ControlView(Word):
+    """What a control came to, through the gate: a recipe (`t7`, `naive`; "" for none) with something taken from it.
+
+    `low`, `high`: the range of its single runs. `difference`: its accuracy less that of `against`, with the 95 %
+    interval. `words` says what it shows, or why it could not be run; `flag` what is wrong with the result, if anything.
+    """
+
+    name: str
+    recipe: str
+    words: str
+    flag: str | None = None
+    accuracy: float | None = None
+    accuracy_se: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n_runs: int = 0
+    against: str = ""
+    difference: tuple[float, float, float] | None = None
 
 
 class Finding(Word):

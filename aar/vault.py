@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SEALED = ("weak_pool", "transfer", "dev", "test")
-RELEASED = {JobKind.WEAK: "weak_pool", JobKind.CEILING: "transfer"}
+RELEASED = {JobKind.WEAK: "weak_pool", JobKind.CEILING: "transfer", JobKind.CONTROL: "transfer"}
 
 
 class VaultError(AarError, PermissionError):
@@ -62,7 +62,7 @@ class Vault:
         return self._path(digest, split).is_file()
 
     def release(self, digest: str, kind: JobKind, split: str) -> NDArray[np.int32]:
-        """Labels (n,) int32 that a job of this kind may learn from: weak jobs `weak_pool`, ceilings `transfer`.
+        """Labels (n,) int32 that a job of this kind may learn from: weak `weak_pool`; ceiling, control `transfer`.
 
         Raises:
             VaultError: any other kind or split.

@@ -34,7 +34,7 @@ GAINS = {
 
 def accuracy(kind: str, recipe: Json | None) -> float:
     """How often a model of this kind is right."""
-    if kind != "transfer" or recipe is None:
+    if kind not in ("transfer", "control") or recipe is None:
         return {"weak": 0.66, "ceiling": 0.93}[kind]
     value = 0.74 + sum(GAINS.get(part["name"], 0.0) for part in recipe.values())
     if recipe["loss"]["name"] == "logconf":
@@ -80,6 +80,8 @@ def answers(folder: Path, spec: Json, seed: int, how: str | None) -> Iterator[tu
         own.update(path.read_bytes())
     if spec["kind"] == "weak":
         yield "prior", array("f", [1 / spec["classes"]] * spec["classes"]).tobytes()
+    if spec["kind"] in ("transfer", "control"):
+        yield "weight", array("f", [1.0] * spec["rows"]["transfer"]).tobytes()
     share = 0.5 if how == "guess" else accuracy(spec["kind"], spec["recipe"])
     for split in spec["predict"]:
         draw = random.Random(own.hexdigest() + split)

@@ -16,7 +16,7 @@ from typing import Any
 from aar.ledger import Lease, Ledger
 from aar.methods import NAIVE, PRESETS, fill, label, recipe_hash
 from aar.tasks import load_task
-from aar.types import Exit, Finding, JobStatus, PublicScore, Recipe, TaskSpec, canonical_json
+from aar.types import ControlView, Exit, Finding, JobStatus, PublicScore, Recipe, TaskSpec, canonical_json
 
 WEAK, CEILING, LEAK = 0.691, 0.901, 4.321e-7
 DATA = hashlib.sha256(b"data").hexdigest()
@@ -56,7 +56,11 @@ def score(
     return PublicScore(
         split=split, accuracy=accuracy, accuracy_se=0.0042, weak=weak, ceiling=ceiling, n_seeds=n_seeds,
         reason=None if gap else "gap 0.012 is under the task's floor 0.05: ceiling and weak model are too close",
-        diagnostics={"agreement": 0.88, "errors_copied": round(0.8 - 0.5 * pgr, 2), "ece": 0.04, "auroc": 0.93},
+        diagnostics={
+            "agreement": 0.88, "misfit": 0.21, "loss_gain": 0.31, "ece": 0.04, "ece_scaled": 0.02, "ece_weak": 0.06,
+            "auroc": 0.93, "right_where_weak_right": 0.96, "right_where_weak_wrong": 0.52,
+            "right_where_weak_unsure": 0.7, "errors_copied": round(0.8 - 0.5 * pgr, 2), "effective_sample": 1.0,
+        },
         **(values if gap else dict.fromkeys(values, None)),
     )  # fmt: skip
 
@@ -133,8 +137,29 @@ def baselines(lease: Lease, naive: float | None) -> None:
         lease.set_search(baselines=canonical_json(values))
 
 
-def confirmation(lease: Lease, number: int, selected: PublicScore, fresh: float, sealed: float | None = None) -> None:
-    """A confirmed trial; `sealed` makes it the winner."""
+def control_views(number: int, flagged: bool = False) -> list[ControlView]:
+    """The controls of a winner, its shuffles flagged or not; one could not be run."""
+    high = 0.742 if flagged else 0.52
+    flag = f"t{number} reaches .742 ± .03 on shuffled weak labels: what it learns does not come from them"
+    shuffled = f"mean of 4 shuffles {str(high)[1:]} ± .03, single ones .04 to .96; always the same class .5"
+    noise = ".93 ± .006 with errors at random in the same confusion matrix; their structure costs .1 [.08, .12]"
+    length = "weak labels learnt from text length alone: .505 ± .008; always the same class .5"
+    return [
+        ControlView(name="shuffled", recipe=f"t{number}", words=shuffled, flag=flag if flagged else None, accuracy=high,
+                    accuracy_se=0.03, low=0.04, high=0.96, n_runs=4, against="the most frequent class",
+                    difference=(0.02, -0.05, 0.09)),
+        ControlView(name="matched_noise", recipe=f"t{number}", words=noise, accuracy=0.93, accuracy_se=0.006, low=0.925,
+                    high=0.935, n_runs=2, against=f"t{number}", difference=(0.1, 0.08, 0.12)),
+        ControlView(name="shuffled", recipe="naive", words="could not be run: transfer job oom: <b>killed</b>"),
+        ControlView(name="length_only", recipe="", words=length, accuracy=0.505, accuracy_se=0.008, low=0.505,
+                    high=0.505, n_runs=1, against="the most frequent class", difference=(0.005, -0.02, 0.03)),
+    ]  # fmt: skip
+
+
+def confirmation(
+    lease: Lease, number: int, selected: PublicScore, fresh: float, sealed: float | None = None, flagged: bool = False
+) -> None:
+    """A confirmed trial; `sealed` makes it the winner, its shuffled control `flagged` or not."""
     views: dict[str, Any] = {"selected": selected, "fresh": score(fresh, weak=WEAK - 0.006, ceiling=CEILING - 0.001)}
     exact = [(500 + s, 0.8 + LEAK, digest(number, s, "fresh")) for s in range(5)]
     lease.record_scores(f"fresh:t{number}", "dev", exact)
@@ -145,7 +170,9 @@ def confirmation(lease: Lease, number: int, selected: PublicScore, fresh: float,
             "sealed": score(sealed, split="test"), "sealed_matched": score(sealed + 0.01, split="test"),
             "naive_sealed": score(0.24, split="test"),
             "gain_over_matched_naive": [round((sealed - low) * 0.21, 3) for low in (0.24, 0.3, 0.18)],
-            "openings": opened,
+            "openings": opened, "controls": control_views(number, flagged),
+            "probe": {"clean": 0.94, "perturbed": 0.935, "attack_success": 0.015},
+            "naive_probe": {"clean": 0.74, "perturbed": 0.73, "attack_success": 0.09},
         }  # fmt: skip
     lease.confirm(number, views)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
+from aar.cli.showing import state
 from aar.ledger import Ledger, TrialRow
 from aar.ledger import tables as t
 from aar.report import headline, write_report
@@ -23,8 +24,8 @@ from tests.ledgers import LEAK, begin, failure, propose, score, score_trial, sea
 
 SEARCH = "polarity-k3f9"
 SECTIONS = [
-    "headline", "confirmed", "trials", "methods", "importance", "predictions", "findings", "lineage", "failures", "all",
-    "spend",
+    "headline", "confirmed", "claim", "trials", "methods", "importance", "predictions", "findings", "lineage",
+    "failures", "all", "spend",
 ]  # fmt: skip
 HOSTILE = "</pre></details><script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m\u202e\ud800 {{ 7 * 7 }} & \"'"
 
@@ -158,6 +159,47 @@ def test_a_gain_that_may_be_none_is_called_so(settings: Settings, ledger: Ledger
         score_trial(lease, 1, score(0.4))
         ledgers.confirmation(lease, 1, score(0.4), 0.27, 0.26)
     assert "+.004 [-.008, .017] accuracy, which may be no gain at all" in page(ledger, settings).text()
+
+
+def test_a_winner_has_its_claim_card(settings: Settings, ledger: Ledger) -> None:
+    searched(ledger, trials=8)
+    shown = page(ledger, settings).text("claim")
+    (winner,) = (c for c in ledger.confirmations(SEARCH) if "sealed" in c["views"])
+    trial = ledger.trial(SEARCH, winner["trial"])
+    sealed, fresh = (f"{winner['views'][k]['pgr']:.2f}".lstrip("0") for k in ("sealed", "fresh"))
+    for words in (
+        f"t{trial.number} {trial.label}", f"PGR {sealed}", fresh, "chosen for being high: flatters", "against the matched",
+        "No control raises a flag", f"shuffled weak labels, t{trial.number}", "single ones .04 to .96",
+        "their structure costs .1 [.08, .12]", "could not be run: transfer job oom: <b>killed</b>", "text length only",
+        "attack success .015", "Matched naive: accuracy .740", "misfit .210", "loss_gain .310", "ece_scaled .020",
+        "right_where_weak_wrong .520", "effective_sample 1.000", "openings of this data's seal, all searches 1",
+        "aar trial polarity --set", f"--seed 0 --workspace {settings.workspace}", "aar confirm",
+    ):  # fmt: skip
+        assert words in shown, words
+
+
+def test_a_flag_of_a_control_is_said_wherever_the_result_is(settings: Settings, ledger: Ledger) -> None:
+    naive_only(ledger, "complete")
+    with written(ledger, SEARCH) as lease:
+        propose(lease, 1, Recipe(loss=Part(name="logconf")))
+        score_trial(lease, 1, score(0.7))
+        ledgers.confirmation(lease, 1, score(0.7), 0.7, 0.7, flagged=True)
+    flag = "t1 reaches .742 ± .03 on shuffled weak labels: what it learns does not come from them"
+    shown = page(ledger, settings)
+    assert f"Flagged: {flag}" in shown.text("claim") and "No control raises a flag" not in shown.text("claim")
+    assert f"flagged: {flag}" in shown.text("headline")
+    assert flag in {r.key: r for r in headline(ledger, SEARCH)}["sealed"].note
+    (confirmed,) = state(ledger, SEARCH)["confirmed"]
+    assert confirmed["flags"] == [flag]
+
+
+def test_without_a_sealed_winner_there_is_no_claim(settings: Settings, ledger: Ledger) -> None:
+    naive_only(ledger, "complete")
+    with written(ledger, SEARCH) as lease:
+        propose(lease, 1, Recipe(loss=Part(name="logconf")))
+        score_trial(lease, 1, score(0.7))
+        ledgers.confirmation(lease, 1, score(0.7), 0.7)
+    assert "No claim" in page(ledger, settings).text("claim")
 
 
 def test_a_running_search_without_trials(settings: Settings, ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from aar.agent.run import Plan, create, opened
 from aar.ledger import Ledger, UnitRow
+from aar.runner.controls import SHUFFLES
 from aar.runner.trial import Runner
 from aar.settings import Settings
 from aar.types import Pretrain, Recipe, TaskSpec
@@ -120,6 +121,8 @@ def _lines(task: TaskSpec, settings: Settings, plan: Plan, costs: dict[str, Cost
     trial = runs(student, seeds.screen + FULL_SHARE * (seeds.full - seeds.screen), 1 + FULL_SHARE)
     fixed = once + runs(weak, base + seeds.confirm, 4) + runs(ceiling, base + 2 * seeds.confirm, 6)
     fixed += runs(student, base + (plan.confirm_top + 1) * seeds.confirm, 2 * (plan.confirm_top + 2))
+    if plan.controls and seeds.controls:  # of the winner and of naive
+        fixed += runs(student, 2 * (max(SHUFFLES, seeds.controls) + seeds.controls), 4)
     slots, gpus = settings.n_slots, task.limits.gpus
     trials = plan.trials
     if trials is None:

@@ -49,6 +49,7 @@ class Loop:
     budget: Budget
     report: Callable[[], None]
     confirm_top: int = 3
+    controls: bool = True
     clock: float = field(default_factory=time.monotonic)
     exhausted: bool = False
 
@@ -145,7 +146,7 @@ class Loop:
             self.bench.lease.find(finding)
         if trials[0].status is TrialStatus.FAILED:
             raise AarError(f"naive training failed, so nothing can be measured: {trials[0].reason}")
-        confirm(self.bench, self.runner, self.confirm_top)
+        confirm(self.bench, self.runner, self.confirm_top, self.controls)
         now = time.monotonic()
         self.bench.lease.spend("wall", now - self.clock)
         self.clock = now

@@ -36,6 +36,7 @@ class Plan(Word):
     gpu_hours: float | None = None
     researcher: str = "optuna"
     confirm_top: int = 3
+    controls: bool = True
     recipe: Recipe | None = None
     presets: tuple[str, ...] = ()
     sandbox: str = ""
@@ -124,7 +125,7 @@ def work(
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
         budget = Budget(trials=plan.trials, hours=plan.hours, gpu_hours=plan.gpu_hours)
         researcher = _researcher(plan)
-        loop = Loop(bench, Runner(bench), researcher, budget, report, plan.confirm_top)
+        loop = Loop(bench, Runner(bench), researcher, budget, report, plan.confirm_top, plan.controls)
         mirror = Mirror(ledger, settings)
         mirror.start()
         try:

@@ -64,6 +64,7 @@ def run(
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
     sets: Sets = None,
+    controls: Annotated[bool, typer.Option(help="Run the winner's controls at confirmation.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="A 1 % pass end to end, and a forecast.")] = False,
 ) -> None:
     """Search for the best weak-to-strong method on a task, confirm it, and report."""
@@ -71,7 +72,7 @@ def run(
 
     searching.run(
         task, workspace, sandbox, sets or [], seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours,
-        researcher=researcher, presets=presets or [], dry_run=dry_run,
+        researcher=researcher, presets=presets or [], controls=controls, dry_run=dry_run,
     )  # fmt: skip
 
 

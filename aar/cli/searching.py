@@ -49,6 +49,7 @@ def run(
     gpu_hours: float | None,
     researcher: str,
     presets: Sequence[str],
+    controls: bool,
     dry_run: bool,
 ) -> None:
     """A new search, or the forecast of one."""
@@ -70,7 +71,7 @@ def run(
             f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
         )
     plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher,
-                presets=tuple(presets))  # fmt: skip
+                presets=tuple(presets), controls=controls)  # fmt: skip
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
@@ -152,7 +153,7 @@ def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None
         with opened(ledger, settings, chosen) as bench:
             runner = Runner(bench)
             runner.baselines()
-            if not run_confirm(bench, runner, top):
+            if not run_confirm(bench, runner, top, load(ledger, chosen)[1].controls):
                 raise AarError(f"{chosen}: no complete trial to confirm; `aar resume {chosen}` goes on searching")
             bench.lease.set_search(status="complete", reason=None, finished=time.time())
     except (LeaseHeld, LeaseLost, JobFailed, SandboxError) as error:

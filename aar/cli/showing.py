@@ -57,6 +57,8 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
 
 def state(ledger: Ledger, search: str) -> dict[str, Any]:
     """`aar status --json`: a contract, described in docs/operations.md and held by a test."""
+    from aar.tracking import flags
+
     row = ledger.search(search)
     assert row is not None
     base = json.loads(row["baselines"]) if row["baselines"] else {}
@@ -79,7 +81,7 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
             "trial": c["trial"], "selected_pgr": (views.get("selected") or {}).get("pgr"),
             "fresh_pgr": views["fresh"]["pgr"], "sealed_pgr": sealed["pgr"] if sealed else None,
             "ci_low": shown["ci_low"], "ci_high": shown["ci_high"],
-            "gain_over_matched_naive": views.get("gain_over_matched_naive"),
+            "gain_over_matched_naive": views.get("gain_over_matched_naive"), "flags": flags(views),
         })  # fmt: skip
     spent = ledger.spent(search)
     return {

@@ -14,6 +14,7 @@ from aar.methods.recipes import (
     part,
     preset,
     recipe_hash,
+    settings,
     spaces,
 )
 from aar.methods.space import Choice, Float, Int, PartInfo, Space, short, span
@@ -37,6 +38,7 @@ __all__ = [
     "part",
     "preset",
     "recipe_hash",
+    "settings",
     "short",
     "spaces",
     "span",

@@ -257,6 +257,19 @@ def parse(name: str | None, settings: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
+def settings(recipe: Recipe, base: Training) -> list[str]:
+    """The `--set` texts from which `parse` and `fill` make this recipe again under the same `base`."""
+    filled, out = fill(recipe, base), []
+    for slot in SLOTS:
+        here: Part = getattr(filled, slot)
+        bare: Part = getattr(fill(Recipe().model_copy(update={slot: Part(name=here.name)}), base), slot)
+        if here.name != getattr(Recipe(), slot).name:
+            out.append(f"{slot}={here.name}")
+        changed = {k: v for k, v in here.params.items() if v != bare.params[k]}
+        out += [f"{slot}.{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in changed.items()]
+    return out
+
+
 def _scalar(setting: str, text: str) -> Value:
     value: Any = yaml.safe_load(text)
     if isinstance(value, str):

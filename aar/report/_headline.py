@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aar.ledger import Ledger, TrialRow
-from aar.tracking import About, best_selected, interval, number
+from aar.tracking import About, best_selected, flags, interval, number
 from aar.types import PublicScore
 
 
@@ -81,6 +81,7 @@ def _confirmed(about: About) -> list[Row]:
     if "sealed" in views:
         mean, low, high = views["gain_over_matched_naive"]
         note = f"t{n} on the sealed split; {number(mean, 3)} {interval(low, high, 3)} accuracy over matched naive"
+        note += "".join(f"; flagged: {flag}" for flag in flags(views))
         out.append(_scored("sealed", "sealed", PublicScore.model_validate(views["sealed"]), note, n))
     return out
 

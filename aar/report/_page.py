@@ -16,7 +16,7 @@ from aar.report._headline import Row, rows
 from aar.report._svg import STYLE, standalone
 from aar.search import importances
 from aar.settings import Settings
-from aar.tracking import About, interval, number, plain
+from aar.tracking import REPLAY, About, claim, interval, number, plain, probe_words, task_yaml
 from aar.types import SLOTS, AarError, Part, PublicScore, TaskSpec, TrialStatus
 
 INDENTS = 12
@@ -39,23 +39,27 @@ def write(ledger: Ledger, settings: Settings, search: str) -> Path:
     for name, chart in drawn.items():
         if chart:
             (plots / f"{name}.svg").write_text(standalone(chart), encoding="utf-8")
+    task = TaskSpec.model_validate_json(about.row["spec"])
+    (folder / f"{search}.yaml").write_text(task_yaml(task), encoding="utf-8")
     path = folder / f"{search}.html"
     half = path.with_suffix(".part")
-    half.write_text(_render(about, drawn), encoding="utf-8")
+    half.write_text(_render(about, drawn, settings), encoding="utf-8")
     os.replace(half, path)
     return path
 
 
-def _render(about: About, drawn: dict[str, str]) -> str:
+def _render(about: About, drawn: dict[str, str], settings: Settings) -> str:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
     source = Path(__file__).with_name("report.html.j2").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"n": number, "plain": _plain, "day": _day, "span": _span}
-    environment.globals |= {"interval": interval}
+    environment.globals |= {"interval": interval, "probe_words": probe_words, "replay_words": REPLAY}
     charts_ = {name: Markup(chart) for name, chart in drawn.items()}  # noqa: S704 our own drawing, its texts escaped
-    return environment.from_string(source).render(**_facts(about), charts=charts_, style=Markup(STYLE))
+    return environment.from_string(source).render(
+        **_facts(about), card=claim(about, settings.workspace), charts=charts_, style=Markup(STYLE)
+    )
 
 
 def _charts(about: About) -> dict[str, str]:

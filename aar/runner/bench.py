@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,15 @@ from aar.vault import Vault
 
 DOCUMENT_SEED = 90_001
 WEAK, STRONG = "weak", "strong"
+PROBE_ROWS, PROBE_VARIANTS, PROBE_SEED = 1_000, 3, 90_002
+
+
+class Probe(NamedTuple):
+    """Perturbed test texts, in the store: `variants` of each of the first `rows` texts, side by side."""
+
+    texts: str
+    rows: int
+    variants: int
 
 
 @dataclass
@@ -98,6 +108,18 @@ class Problem:
         """How many words close a document."""
         world = self.task.data.world
         return worlds.get(world.name, world.params).outcome_words() if world else 0
+
+    @cached_property
+    def probe(self) -> Probe | None:
+        """Word-level perturbations of test texts that keep the label, where the task's world knows any."""
+        world = self.task.data.world and worlds.get(self.task.data.world.name, self.task.data.world.params)
+        if not isinstance(world, worlds.Perturbs):
+            return None
+        rng = np.random.default_rng([self.task.splits.seed, PROBE_SEED])
+        texts = read_texts(self.prepared, "test")[:PROBE_ROWS]
+        lines = [canonical_json({"text": world.perturb(t, rng)}) for t in texts for _ in range(PROBE_VARIANTS)]
+        digest = self.store.put("".join(line + "\n" for line in lines).encode())
+        return Probe(digest, len(texts), PROBE_VARIANTS)
 
     def vocabulary_file(self, role: str) -> tuple[str, str] | None:
         """(path, digest) of `vocab.txt` for a model that reads words, else None."""

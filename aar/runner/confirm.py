@@ -9,6 +9,7 @@ import numpy as np
 from aar import scoring
 from aar.ledger import TrialRow
 from aar.runner.bench import Bench
+from aar.runner.controls import controls as run_controls
 from aar.runner.trial import Runner
 from aar.types import Recipe, TrialStatus
 
@@ -29,12 +30,13 @@ def candidates(bench: Bench, runner: Runner, top: int) -> list[TrialRow]:
     return [complete[i] for i in order[:top]]
 
 
-def confirm(bench: Bench, runner: Runner, top: int = 3) -> list[dict[str, Any]]:
+def confirm(bench: Bench, runner: Runner, top: int = 3, controls: bool = True) -> list[dict[str, Any]]:
     """Confirm the best; the views of each confirmed trial, the winner first.
 
     Fresh seeds mean fresh weak models too. Test inputs are mounted here and nowhere else, and only the winner's
     predictions on them (with its baselines') are ever scored. Naive and the ceiling run again under the winner's
-    student and schedule: the headline is the gain over that matched naive.
+    student and schedule: the headline is the gain over that matched naive. Controls (see `aar.runner.controls`) come
+    before the seal is opened and decide nothing.
     """
     chosen = candidates(bench, runner, top)
     if not chosen:
@@ -64,6 +66,7 @@ def confirm(bench: Bench, runner: Runner, top: int = 3) -> list[dict[str, Any]]:
     bench.executor.each(works)
     naive = runner.students(naive_recipe, seeds, sealed=True)
     matched = runner.ceiling(seeds, sealed=True, recipe=winner.recipe)
+    found = run_controls(bench, runner, winner, seeds) if controls else []
     openings = bench.lease.open_seal(bench.problem.prepared.digest, winner.number)
     arms = {
         "ceiling": runner.ceiling(seeds, sealed=True), f"t{winner.number}": students[winner.number],
@@ -74,6 +77,8 @@ def confirm(bench: Bench, runner: Runner, top: int = 3) -> list[dict[str, Any]]:
     for name, units in arms.items():
         for split in ("dev", "test"):
             evidence.record(FRESH + name, split, units)
+        if all("probe" in unit.outputs for unit in units.values()):
+            evidence.record(FRESH + name, "probe", units)
 
     confirmed = []
     for trial in sorted(chosen, key=lambda t: (t is not winner, -means[t.number])):
@@ -85,7 +90,8 @@ def confirm(bench: Bench, runner: Runner, top: int = 3) -> list[dict[str, Any]]:
                 "sealed_matched": evidence.view(name, "test", FRESH, ceiling="matched"),
                 "naive_sealed": evidence.view("naive", "test", FRESH),
                 "gain_over_matched_naive": evidence.difference(FRESH + name, FRESH + "naive", "test"),
-                "openings": openings,
+                "openings": openings, "controls": found, "probe": evidence.probed(FRESH + name),
+                "naive_probe": evidence.probed(FRESH + "naive"),
             }
         bench.lease.confirm(trial.number, views)
         confirmed.append({"trial": trial.number, "views": views})

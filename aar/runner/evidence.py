@@ -1,7 +1,8 @@
 """From stored predictions to scores: the one place that brings predictions and truth together.
 
 Arms are named `weak`, `ceiling`, `t<N>` during the search, and the same after `fresh:` at confirmation, where
-`fresh:naive` and `fresh:matched` are naive and the ceiling under the winner's student and schedule.
+`fresh:naive` and `fresh:matched` are naive and the ceiling under the winner's student and schedule. Controls are
+`fresh:control:<name>` for the winner and `fresh:naive:<name>` for naive.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from aar.runner.bench import Bench
 from aar.scoring import Arm, Estimate, Pool
 from aar.types import PublicScore
 
+WEIGHTS = "weights"
+"""In place of a split: the effective sample size of an arm's training rows, and the row weights it comes from."""
+
 
 class Evidence:
     """Arms of one search, read from the ledger and the store, cached in memory."""
@@ -28,10 +32,14 @@ class Evidence:
 
     def record(self, arm: str, split: str, units: Mapping[int, UnitRow]) -> None:
         """Score finished units and write their exact accuracies. Opens no gate: nobody sees them."""
-        rows = []
-        for seed, unit in sorted(units.items()):
-            digest = unit.outputs[split]
-            rows.append((seed, float(self._correct(digest, split).mean()), digest))
+        self.record_arrays(arm, split, {seed: unit.outputs[split] for seed, unit in units.items()})
+        weights = {seed: unit.outputs["weight"] for seed, unit in units.items() if "weight" in unit.outputs}
+        rows = [(s, scoring.effective_sample(self.bench.problem.store.array(d, 1)), d) for s, d in weights.items()]
+        self.bench.lease.record_scores(arm, WEIGHTS, sorted(rows))
+
+    def record_arrays(self, arm: str, split: str, digests: Mapping[int, str]) -> None:
+        """The same for stored logits (n, C) by seed."""
+        rows = [(seed, float(self._correct(d, split).mean()), d) for seed, d in sorted(digests.items())]
         self.bench.lease.record_scores(arm, split, rows)
 
     def arm(self, name: str, split: str) -> Arm | None:
@@ -103,16 +111,31 @@ class Evidence:
         a, b = self.arm(first, split), self.arm(second, split)
         assert a is not None and b is not None
         found = scoring.difference(a, b, 0.0, 0.0)  # its own seeds alone: there is no pool of such differences
-        self.bench.lease.count_look(f"{first}-{second}", split)
-        low, high = found.interval()
-        return tuple(scoring.coarse(v, found.se) for v in (found.mean, low, high))  # type: ignore[return-value]
+        return scoring.public_difference(found, lambda: self.bench.lease.count_look(f"{first}-{second}", split))
+
+    def constant(self, split: str) -> Arm:
+        """What always answering the most frequent class gets right: the reference of controls without supervision."""
+        shares = self.bench.problem.prepared.balance[split]
+        return Arm((0,), (self._truth(split) == int(np.argmax(shares)))[None])
+
+    def probed(self, name: str) -> dict[str, float] | None:
+        """What perturbed test texts do to a sealed arm, through the gate; None where the task has no probe."""
+        probe = self.bench.problem.probe
+        perturbed, clean = self.arm(name, "probe"), self.arm(name, "test")
+        if probe is None or perturbed is None or clean is None:
+            return None
+        shape = (len(perturbed.seeds), probe.rows, probe.variants)
+        found = scoring.probed(clean.correct[:, : probe.rows], perturbed.correct.reshape(shape))
+        return scoring.public_shares(found, lambda: self.bench.lease.count_look(name, "probe"))
 
     def _diagnostics(
         self, arm: str, split: str, prefix: str, seeds: tuple[int, ...], paired: bool
     ) -> dict[str, tuple[float, float]]:
-        if not paired:
-            return {}
         problem, classes = self.bench.problem, self.bench.problem.classes
+        sizes = [r["accuracy"] for r in self.bench.ledger.scores(self.bench.search, WEIGHTS) if r["arm"] == arm]
+        used = {"effective_sample": (float(np.mean(sizes)), 0.01)} if sizes else {}  # needs no label: two digits
+        if not paired:
+            return used
         scores = self.bench.ledger.scores(self.bench.search, split)
         arrays = {(r["arm"], r["seed"]): r["array"] for r in scores}
         student = [problem.store.array(arrays[arm, s], classes) for s in seeds]
@@ -120,11 +143,15 @@ class Evidence:
             weak = [problem.store.array(problem.provided_labels[split], classes)] * len(seeds)
         else:
             weak = [problem.store.array(arrays[prefix + "weak", s], classes) for s in seeds]
-        return scoring.diagnostics(student, weak, self._truth(split))
+        return scoring.diagnostics(student, weak, self._truth(split)) | used
 
     def _truth(self, split: str) -> NDArray[np.int32]:
         if split not in self._labels:
-            self._labels[split] = self.bench.problem.vault.truth(self.bench.problem.prepared.digest, split)
+            problem = self.bench.problem
+            probe = problem.probe if split == "probe" else None
+            labels = problem.vault.truth(problem.prepared.digest, "test" if probe else split)
+            # A perturbed text keeps its label, and its variants stand side by side.
+            self._labels[split] = np.repeat(labels[: probe.rows], probe.variants) if probe else labels
         return self._labels[split]
 
     def _correct(self, digest: str, split: str) -> NDArray[np.bool_]:

@@ -40,6 +40,9 @@ def outputs(spec: JobSpec, units: tuple[Unit, ...]) -> tuple[Output, ...]:
             out.append(Output(name=f"u{unit.seed}.weights", kind="blob", max_bytes=BLOB_BYTES))
         if spec.kind is JobKind.WEAK:
             out.append(Output(name=f"u{unit.seed}.prior", kind="array", shape=(spec.classes,)))
+        if spec.kind in (JobKind.TRANSFER, JobKind.CONTROL):
+            shape = (spec.rows["transfer"],)
+            out.append(Output(name=f"u{unit.seed}.weight", kind="array", shape=shape, optional=True))
         for split in spec.predict:
             out.append(Output(name=f"u{unit.seed}.{split}", kind="array", shape=(spec.rows[split], spec.classes)))
     return tuple(out)
@@ -85,7 +88,7 @@ class Planner:
         names = self._model_inputs(STRONG, inputs, weights)
         names["transfer.jsonl"] = self._text("transfer", inputs)
         labels = self.problem.vault.release(self.problem.prepared.digest, JobKind.CEILING, "transfer")
-        names["transfer.labels"] = _released(labels.astype("<i4").tobytes(), inputs)
+        names["transfer.labels"] = released(labels.astype("<i4").tobytes(), inputs)
         spec = self._predicting(JobKind.CEILING, STRONG, names, [], sealed, inputs)
         spec = spec.model_copy(update={"training": base, "recipe": matched})
         return Planned(spec, tuple(Unit(seed=s) for s in seeds), inputs)
@@ -109,8 +112,9 @@ class Planner:
                     own["prior"] = self._stored(source["prior"], inputs)
             units.append(Unit(seed=seed, inputs=own))
         spec = self._predicting(JobKind.TRANSFER, STRONG, names, [], sealed, inputs)
+        rows = spec.rows | {"transfer": self.problem.prepared.counts["transfer"]}
         spec = spec.model_copy(
-            update={"training": self.problem.task.training.strong, "recipe": filled, "members": count}
+            update={"training": self.problem.task.training.strong, "recipe": filled, "members": count, "rows": rows}
         )
         return Planned(spec, tuple(units), inputs)
 
@@ -120,7 +124,10 @@ class Planner:
         splits = [*more, "dev", *(["test"] if sealed else [])]
         for split in splits:
             names[f"{split}.jsonl"] = self._text(split, inputs)
-        counts = self.problem.prepared.counts
+        counts = dict(self.problem.prepared.counts)
+        if sealed and kind is JobKind.TRANSFER and (probe := self.problem.probe) is not None:
+            names["probe.jsonl"], counts["probe"] = self._stored(probe.texts, inputs), probe.rows * probe.variants
+            splits.append("probe")
         return JobSpec(
             kind=kind, classes=self.problem.classes, model=self.problem.models[role].ref, inputs=names,
             rows={s: counts[s] for s in splits}, predict=tuple(splits), source=source_digest(),
@@ -161,7 +168,7 @@ class Planner:
             if len(rows):
                 text = "".join(json.dumps({"text": self._texts[i]}) + "\n" for i in rows)
                 own[f"{name}.jsonl"] = self._stored(self.problem.store.put(text.encode()), inputs)
-                own[f"{name}.labels"] = _released(labels[rows].astype("<i4").tobytes(), inputs)
+                own[f"{name}.labels"] = released(labels[rows].astype("<i4").tobytes(), inputs)
         return Unit(seed=seed, inputs=own)
 
 
@@ -175,7 +182,8 @@ def weak_seeds(recipe: Recipe, seeds: list[int]) -> list[int]:
     return sorted({s + MEMBER_STRIDE * j for s in seeds for j in range(members(recipe))})
 
 
-def _released(data: bytes, inputs: Inputs) -> str:
+def released(data: bytes, inputs: Inputs) -> str:
+    """Note bytes that derive from labels: they lie in the job's own folder and go with it. Their sha256."""
     digest = hashlib.sha256(data).hexdigest()
     inputs.released[digest] = data
     return digest

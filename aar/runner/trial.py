@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 from aar import scoring
@@ -10,7 +11,7 @@ from aar.executor import Stopped
 from aar.ledger import LeaseLost, TrialRow, UnitRow
 from aar.runner.bench import STRONG, WEAK, Bench
 from aar.runner.evidence import Evidence
-from aar.runner.plan import Planner, weak_seeds
+from aar.runner.plan import Planned, Planner, weak_seeds
 from aar.runner.units import JobFailed, ensure
 from aar.types import AarError, Recipe, TrialStatus, canonical_json
 
@@ -70,9 +71,17 @@ class Runner:
         return ensure(self.bench, self.planner.ceiling(seeds, sealed, self.weights(STRONG), recipe))
 
     def students(
-        self, recipe: Recipe, seeds: list[int], sealed: bool = False, trial: int | None = None
+        self,
+        recipe: Recipe,
+        seeds: list[int],
+        sealed: bool = False,
+        trial: int | None = None,
+        change: Callable[[Planned], Planned] = lambda planned: planned,
     ) -> dict[int, UnitRow]:
-        """Students of a recipe on these seeds, and whatever weak models they need first."""
+        """Students of a recipe on these seeds, and whatever weak models they need first.
+
+        `change` makes another job of the planned one: a control.
+        """
         if self.bench.problem.provided:
             labels = {"transfer": self.bench.problem.provided_labels["transfer"]}
             weak = {seed: labels for seed in seeds}
@@ -80,7 +89,7 @@ class Runner:
             rows = self.weak(weak_seeds(recipe, seeds), sealed, trial)
             weak = {seed: row.outputs for seed, row in rows.items()}
         planned = self.planner.transfer(seeds, recipe, sealed, self.weights(STRONG), weak)
-        return ensure(self.bench, planned, trial)
+        return ensure(self.bench, change(planned), trial)
 
     # ------------------------------------------------------------ trials
 

@@ -13,9 +13,10 @@ from aar.executor import Stopped
 from aar.ledger import LeaseLost, UnitRow
 from aar.runner.bench import Bench
 from aar.runner.plan import Planned, outputs
-from aar.sandbox.outputs import BadOutput, copy_blob, read_array, read_jsonl, tail
+from aar.sandbox.outputs import BadOutput, copy_blob, read_array, read_jsonl, tail, written
 from aar.sandbox.protocol import LOG_TAIL_BYTES, PROGRESS_BYTES, SandboxError
 from aar.types import (
+    TAINTED,
     AarError,
     Exit,
     JobFile,
@@ -69,7 +70,7 @@ def _cached(bench: Bench, key: str) -> UnitRow | None:
 
 def _compute(bench: Bench, planned: Planned, units: tuple[Unit, ...], trial: int | None) -> dict[str, UnitRow]:
     spec = planned.spec
-    _check_taint(bench, spec, units)
+    _check_taint(bench, planned, units)
     keys = [unit.key(spec) for unit in units]
     for wait in (*WAITS, None):
         launch = _launch(bench, planned, units, keys)
@@ -98,7 +99,7 @@ def _compute(bench: Bench, planned: Planned, units: tuple[Unit, ...], trial: int
         try:
             bench.lease.finish_attempt(
                 launch.attempt, result.status, canonical_json(result), rows, _cost(spec, launch, result, trial),
-                tainted=spec.kind is JobKind.CEILING,
+                tainted=spec.kind in TAINTED,
             )  # fmt: skip
         except LeaseLost:
             bench.lease.stale_attempt(launch.attempt)
@@ -112,12 +113,13 @@ def _compute(bench: Bench, planned: Planned, units: tuple[Unit, ...], trial: int
     raise JobFailed(spec.kind, result)
 
 
-def _check_taint(bench: Bench, spec: JobSpec, units: Sequence[Unit]) -> None:
+def _check_taint(bench: Bench, planned: Planned, units: Sequence[Unit]) -> None:
     """Rule 1: nothing that was derived from labels a trial must not see goes into a trial."""
+    spec, released = planned.spec, planned.inputs.released
     if spec.kind is not JobKind.TRANSFER:
         return
     for name, digest in [*spec.inputs.items(), *(item for u in units for item in u.inputs.items())]:
-        if name.endswith(".labels") or bench.ledger.tainted(digest):
+        if name.endswith(".labels") or digest in released or bench.ledger.tainted(digest):
             raise AarError(f"refused: {name} ({digest[:12]}) carries ground truth and was about to enter a trial")
 
 
@@ -169,7 +171,7 @@ def _collect(bench: Bench, spec: JobSpec, units: Sequence[Unit], launch: Launch,
         digests = {}
         for name, output in by_name.items():
             prefix, _, short = name.partition(".")
-            if prefix != f"u{unit.seed}":
+            if prefix != f"u{unit.seed}" or (output.optional and not written(launch.folder, output)):
                 continue
             if output.kind == "blob":
                 with store.incoming() as file:

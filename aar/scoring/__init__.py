@@ -8,9 +8,19 @@ it is shrunk towards the variance pooled over the task's trials (Smyth 2004), an
 interval. `tests/test_coverage.py` holds this to 90-99 % on real seeds of the polarity world.
 """
 
-from aar.scoring.diagnostics import auroc, diagnostics, ece
+from aar.scoring.controls import above, probed, unpaired
+from aar.scoring.deception import deception
+from aar.scoring.diagnostics import auroc, diagnostics, ece, effective_sample
 from aar.scoring.estimate import Arm, Estimate, Pool, correct, estimate, fieller, interval, pgr_exact, pool
-from aar.scoring.gate import coarse, grid, public_view
+from aar.scoring.gate import (
+    PublicMean,
+    coarse,
+    grid,
+    public_difference,
+    public_mean,
+    public_shares,
+    public_view,
+)
 from aar.scoring.racing import PRUNE_BELOW, Difference, difference, losing, shrink
 
 __all__ = [
@@ -19,12 +29,16 @@ __all__ = [
     "Difference",
     "Estimate",
     "Pool",
+    "PublicMean",
+    "above",
     "auroc",
     "coarse",
     "correct",
+    "deception",
     "diagnostics",
     "difference",
     "ece",
+    "effective_sample",
     "estimate",
     "fieller",
     "grid",
@@ -32,6 +46,11 @@ __all__ = [
     "losing",
     "pgr_exact",
     "pool",
+    "probed",
+    "public_difference",
+    "public_mean",
+    "public_shares",
     "public_view",
     "shrink",
+    "unpaired",
 ]

@@ -112,7 +112,7 @@ def example_var(correct: NDArray[np.bool_] | NDArray[np.float64]) -> float:
     return max(0.0, example_cov(mean, mean, noise))
 
 
-def _seed_noise(correct: NDArray[np.bool_]) -> float:
+def seed_noise(correct: NDArray[np.bool_]) -> float:
     """What the seeds of a (k, n) array add to the variance of its per-example means: counted with the seeds already."""
     return float(correct.astype(np.float64).var(0, ddof=1).mean()) / len(correct) if len(correct) > 1 else 0.0
 
@@ -146,7 +146,7 @@ def estimate(
         per_gain = student.correct.astype(np.float64) - partner.correct
         ex_gain = example_var(per_gain)
         gap = means[3] - means[2]
-        ex_gap = max(0.0, example_cov(gap, gap, _seed_noise(ceiling.correct) + _seed_noise(weak.correct)))
+        ex_gap = max(0.0, example_cov(gap, gap, seed_noise(ceiling.correct) + seed_noise(weak.correct)))
         ex_cov = example_cov(means[0] - means[1], gap, _shared_noise(per_gain, partner.correct, len(weak.seeds)))
     else:
         ex_gain = example_var(student.correct) + example_var(partner.correct)

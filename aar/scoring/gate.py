@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
-from aar.scoring.estimate import Estimate, no_gap, pgr_exact
+from aar.scoring.diagnostics import Valued
+from aar.scoring.estimate import Arm, Estimate, example_var, moderated, no_gap, pgr_exact
+from aar.scoring.racing import Difference
 from aar.types import PublicScore
 
 
@@ -55,8 +58,47 @@ def public_view(e: Estimate, count: Callable[[], None]) -> PublicScore:
         n_seeds=e.n_seeds,
         weak_se=_two(math.sqrt(e.var_weak)),
         ceiling_se=_two(math.sqrt(e.var_ceiling)),
-        diagnostics={name: coarse(value, se) for name, (value, se) in e.diagnostics.items()},
+        diagnostics=_rounded(e.diagnostics),
     )
+
+
+class PublicMean(NamedTuple):
+    """An arm's accuracy through the gate, its standard error, and the range of its single seeds."""
+
+    accuracy: float
+    se: float
+    low: float
+    high: float
+
+
+def public_mean(arm: Arm, count: Callable[[], None], pooled: tuple[float, float] = (0.0, 0.0)) -> PublicMean:
+    """The accuracy of an arm that has no PGR, a control. `pooled`: variance between seeds and its degrees of freedom.
+
+    Single seeds are rounded as coarsely as one of them would be.
+    """
+    count()
+    variance, _ = moderated(arm.accuracy, *pooled) if sum(pooled) or len(arm.seeds) > 1 else (0.0, 0.0)
+    se = math.sqrt(variance / len(arm.seeds) + example_var(arm.correct))
+    one = math.sqrt(max(example_var(row[None]) for row in arm.correct))
+    ends = [coarse(float(edge), one) for edge in (arm.accuracy.min(), arm.accuracy.max())]
+    return PublicMean(coarse(float(arm.accuracy.mean()), se), _two(se), *ends)
+
+
+def public_difference(found: Difference, count: Callable[[], None]) -> tuple[float, float, float]:
+    """A difference of two arms and its 95 % interval, on the grid of its own standard error."""
+    count()
+    low, high = found.interval()
+    return coarse(found.mean, found.se), coarse(low, found.se), coarse(high, found.se)
+
+
+def public_shares(values: Mapping[str, Valued], count: Callable[[], None]) -> dict[str, float]:
+    """Values with their standard errors, each on its own grid."""
+    count()
+    return _rounded(values)
+
+
+def _rounded(values: Mapping[str, Valued]) -> dict[str, float]:
+    return {name: coarse(value, se) for name, (value, se) in values.items()}
 
 
 def _two(value: float) -> float:

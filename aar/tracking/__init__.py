@@ -5,20 +5,28 @@ values leave: what the gate let out, never the exact scores.
 """
 
 from aar.tracking._about import About, best_selected
+from aar.tracking._claim import REPLAY, Claim, claim, flags, probe_words, task_yaml
 from aar.tracking._mirror import Mirror, TrackingError
 from aar.tracking._store import ensure_store, reachable, serve_command
 from aar.tracking._text import interval, number, plain
 from aar.tracking._view import table_urls
 
 __all__ = [
+    "REPLAY",
     "About",
+    "Claim",
     "Mirror",
     "TrackingError",
     "best_selected",
+    "claim",
     "ensure_store",
+    "flags",
     "interval",
     "number",
     "plain",
+    "probe_words",
     "reachable",
-    "serve_command", "table_urls",
+    "serve_command",
+    "table_urls",
+    "task_yaml",
 ]

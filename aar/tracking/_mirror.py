@@ -153,7 +153,10 @@ class Mirror:
 
     def _send(self, client: MlflowClient, about: About, key: Key) -> None:
         search, trial = key
-        words = search_words(about, self.settings.folder("reports")) if trial == SEARCH else trial_words(about, trial)
+        if trial == SEARCH:
+            words = search_words(about, self.settings.folder("reports"))
+        else:
+            words = trial_words(about, trial, self.settings.workspace)
         experiment, store = self._experiment(client, about)
         run, tagged = self.ledger.run_id(search, trial, store), False
         if run is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aar.ledger import TrialRow
 from aar.tracking._about import About, best_selected
+from aar.tracking._claim import flags
 from aar.tracking._text import interval, number, plain
 
 BREAK = "  \n"
@@ -33,6 +34,9 @@ def trial_note(about: About, trial: TrialRow) -> str:
         mean, low, high = views["gain_over_matched_naive"]
         gain = f"{number(mean, 3)} {interval(low, high, 3)} accuracy over naive with the same student and schedule"
         lines.append(f"**Sealed split** PGR {pgr(views['sealed'])}; gain {gain}")
+        lines += [f"**Flagged** {_prose(flag)}" for flag in flags(views)]
+        if views.get("controls"):
+            lines.append("**Controls** " + "; ".join(_control(c) for c in views["controls"]))
     learnt = sorted((f for f in about.findings if trial.number in f.trials), key=lambda f: len(f.trials))
     lines += [f"**Learnt** {_prose(f.text)} ({_cited(f.trials)})" for f in learnt[:FINDINGS]]
     if parent is not None:
@@ -83,8 +87,18 @@ def _result(about: About) -> str:
         if "sealed" in v:
             mean, low, high = v["gain_over_matched_naive"]
             gain = f"{number(mean, 3)} {interval(low, high, 3)} accuracy over matched naive"
-            return f"t{n} `{_code(about.trials[n].label)}`: PGR {pgr(v['sealed'])} on the sealed split, {gain}"
+            said = f"t{n} `{_code(about.trials[n].label)}`: PGR {pgr(v['sealed'])} on the sealed split, {gain}"
+            return said + "".join(f". Flagged: {_prose(flag)}" for flag in flags(v))
     return "nothing was confirmed on fresh seeds, so every PGR here is optimistic"
+
+
+def _control(view: Mapping[str, Any]) -> str:
+    """`shuffled (t7) .51 ± .02`."""
+    whose = f" ({view['recipe']})" if view["recipe"] else ""
+    if view["accuracy"] is None:
+        return f"{view['name']}{whose} {_prose(view['words'])}"
+    said = f"{number(view['accuracy'], 3)} ± {number(view['accuracy_se'], 3)}"
+    return _prose(f"{view['name'].replace('_', ' ')}{whose} {said}")
 
 
 def reason(trial: TrialRow) -> str:

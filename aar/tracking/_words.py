@@ -16,6 +16,7 @@ import yaml
 
 from aar.ledger import TrialRow, UnitRow
 from aar.tracking._about import About, best_selected
+from aar.tracking._claim import claim, flags, markdown
 from aar.tracking._notes import reason, search_note, trial_note
 from aar.tracking._text import plain
 from aar.types import SLOTS, Part, PublicScore
@@ -48,8 +49,8 @@ class Words:
     attachments: list[Path] = field(default_factory=list)
 
 
-def trial_words(about: About, number: int) -> Words:
-    """The run of one trial."""
+def trial_words(about: About, number: int, workspace: Path) -> Words:
+    """The run of one trial; a winner's has its claim card, with commands for `workspace`."""
     trial = about.trials[number]
     units, jobs, logs = _jobs(about, trial)
     tags = {
@@ -57,6 +58,7 @@ def trial_words(about: About, number: int) -> Words:
         "recipe": plain(trial.label, PARAM_LENGTH), "recipe_hash": trial.hash, "preset": trial.preset or "",
         "parent": "" if trial.parent is None else f"t{trial.parent}", "n_seeds": str(trial.n_seeds),
         "reason": plain(reason(trial), TAG_LENGTH), "confirmed": _confirmed(about.confirmed.get(trial.number)),
+        "flagged": plain("; ".join(flags(about.confirmed.get(trial.number, {}))), TAG_LENGTH),
         "mlflow.note.content": trial_note(about, trial),
     }  # fmt: skip
     files = {
@@ -65,6 +67,9 @@ def trial_words(about: About, number: int) -> Words:
     }
     if units:
         files["curves.json"] = json.dumps({str(u.seed): u.curve for u in units})
+    card = claim(about, workspace) if "sealed" in about.confirmed.get(trial.number, {}) else None
+    if card is not None:
+        files["claim_card.md"] = markdown(card)
     if logs:
         files["log_tail.txt"] = "\n".join(logs)
     return Words(
@@ -86,7 +91,8 @@ def search_words(about: About, reports: Path) -> Words:
         "reason": plain(row["reason"] or "–", TAG_LENGTH), "data_digest": row["data_digest"],
         "mlflow.note.content": search_note(about),
     }  # fmt: skip
-    found = [reports / f"{about.search}.html", *sorted((reports / about.search).glob("*.svg"))]
+    found = [reports / f"{about.search}{end}" for end in (".html", ".yaml")]
+    found += sorted((reports / about.search).glob("*.svg"))
     return Words(
         name=about.search, status=STATUSES.get(row["status"], "RUNNING"), started=row["created"],
         finished=row["finished"], tags=tags, params=params,
@@ -108,6 +114,11 @@ def _trial_points(about: About, trial: TrialRow, units: list[UnitRow]) -> Iterat
         values |= _pgr_values(f"{name}_pgr", view) | {f"{name}_accuracy": view.accuracy}
     gain = about.confirmed.get(trial.number, {}).get("gain_over_matched_naive")
     values |= dict(zip(("gain", "gain_ci_low", "gain_ci_high"), gain or (), strict=False))
+    views = about.confirmed.get(trial.number, {})
+    for control in views.get("controls") or ():
+        prefix = "naive_control" if control["recipe"] == "naive" else "control"
+        values[f"{prefix}_{control['name']}"] = control["accuracy"]
+    values |= {f"probe_{name}": value for name, value in (views.get("probe") or {}).items()}
     for key, value in values.items():
         if value is not None and math.isfinite(value):
             yield Point(key, value, trial.n_seeds)

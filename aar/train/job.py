@@ -107,6 +107,8 @@ class Job:
             lambda: self._fresh(unit.seed, training), transfer, y, recipe, training, unit.seed, self.progress, prior,
         )  # fmt: skip
         student.learn(trainee, recipe.student.params)
+        if self.spec.kind is not JobKind.CEILING:
+            self._write(f"u{unit.seed}.weight", trainee.weight.tobytes())
         self._predict(trainee.model, unit)
 
     def _fresh(self, seed: int, training: Training) -> Classifier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from aar.methods.losses import LOSSES
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 
 
 class Trainee:
-    """Fits a model to its supervision; `aar.methods.student.Trainee` says what each method is for."""
+    """Fits a model to its supervision; `aar.methods.student.Trainee` says what each method is for.
+
+    `weight` (n,): how much each row weighed in the last training, 0 where it was left out.
+    """
 
     def __init__(
         self,
@@ -39,12 +43,14 @@ class Trainee:
         self.seed, self.progress, self.prior = seed, progress, prior
         self.context = context or Context(seed)
         self.model = fresh()
+        self.weight = np.zeros(len(y), np.float32)
 
     def fit(self, y: Probs | None = None, *, training: Training | None = None, head_only: bool = False) -> None:
         """Train with the recipe's targets and loss on `y` (default: its own), from the weights it has now."""
         given = self.y if y is None else y
         targets, loss = self.recipe.targets, self.recipe.loss
         made = TARGETS[targets.name].make(given, targets.params, self.context)
+        self.weight = np.where(made.keep, made.weight, 0).astype(np.float32)
         data = Supervised(given, made.target, made.weight, made.keep, self.model.head.weight.device)
         kind = LOSSES[loss.name]
         fit(

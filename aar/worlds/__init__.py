@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,15 @@ class World(Protocol):
 
     def outcome_words(self) -> int:
         """How many words follow the text in each document."""
+        ...
+
+
+@runtime_checkable
+class Perturbs(Protocol):
+    """A world that can change a text without changing its label: for probes of what a student relies on."""
+
+    def perturb(self, text: str, rng: np.random.Generator) -> str:
+        """The text with words changed or moved, its exact label kept."""
         ...
 
 

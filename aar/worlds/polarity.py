@@ -81,6 +81,15 @@ class Polarity(Word):
             total += -sign if negated else sign
         return int(total > 0)
 
+    def perturb(self, text: str, rng: np.random.Generator) -> str:
+        """Fillers drawn anew, polar words and negators replaced by others of their class, all in their places."""
+        kinds = {"good": self.polar, "bad": self.polar, "not": self.negators, "w": self.fillers}
+        words = []
+        for word in text.split():
+            kind = word.rstrip("0123456789")
+            words.append(f"{kind}{rng.integers(kinds[kind])}" if kind in kinds else word)
+        return " ".join(words)
+
     @property
     def _first_polar(self) -> int:
         return len(SPECIALS) + self.fillers

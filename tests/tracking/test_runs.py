@@ -195,3 +195,24 @@ def test_trial_rows_hold_no_exact_value() -> None:
         "search", "number", "status", "author", "preset", "parent", "recipe", "hash", "label", "rationale",
         "predicted_accuracy", "predicted_pgr", "reason", "view", "n_seeds", "seconds", "created", "finished",
     }  # fmt: skip
+
+
+def test_a_winner_carries_its_claim_card_its_controls_and_their_flags(settings: Settings, ledger: Ledger) -> None:
+    one_trial(ledger)
+    with written(ledger, SEARCH) as lease:
+        ledgers.confirmation(lease, 1, score(0.71), 0.66, 0.64, flagged=True)
+        lease.set_search(status="complete")
+    Mirror(ledger, settings).drain()
+    run = run_of(settings, 1)
+    flag = "t1 reaches .742 ± .03 on shuffled weak labels"
+    assert flag in run.data.tags["flagged"] and "**Flagged**" in run.data.tags["mlflow.note.content"]
+    assert "matched noise (t1) .930" in run.data.tags["mlflow.note.content"].replace("\\", "")
+    wanted = {"control_shuffled": 0.742, "control_matched_noise": 0.93, "control_length_only": 0.505,
+              "probe_attack_success": 0.015, "misfit": 0.21, "effective_sample": 1.0}  # fmt: skip
+    assert wanted.items() <= run.data.metrics.items() and "naive_control_shuffled" not in run.data.metrics
+    card = artifact(settings, run, "claim_card.md")
+    for words in (f"**Flagged:** {flag}", "| sealed |", "‹b›killed", "attack success .015", "    aar trial polarity --set"):
+        assert words in card, words
+    assert "claim_card.md" not in json.dumps(run_of(settings, 0).data.tags)
+    told = runs(settings)[SEARCH].data.tags["mlflow.note.content"]
+    assert "Flagged:" in told and "shuffled weak labels" in told

@@ -1,0 +1,213 @@
+"""Controls: what a result would have been without the thing it claims to come from.
+
+The winner's recipe and naive training run again with other answers in place of the weak ones, on fresh seeds and the
+same inputs: `shuffled` (the weak answers, permuted over transfer rows) and `matched_noise` (permuted within each true
+class: the same confusion matrix and confidences, errors at random). `length_only` never sees a word. Each is scored on
+dev: the sealed split stays the winner's. `zero_shot` and `self_training` join here once the strong model's zero-shot
+answers are a cached job: they are such answers, scored as they are and in place of the weak ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aar import scoring
+from aar.data import read_texts
+from aar.ledger import TrialRow
+from aar.methods import short
+from aar.runner.bench import Bench
+from aar.runner.length import length_only
+from aar.runner.plan import Inputs, Planned, released
+from aar.runner.trial import Runner
+from aar.runner.units import JobFailed
+from aar.scoring import Arm, Difference
+from aar.types import ControlView, JobKind, Recipe, Unit
+
+SHUFFLES = 4
+"""At least so many: one shuffle of a method that lands at either end says nothing (logconf, upside up or down)."""
+SHUFFLED, NOISE, LENGTH = "shuffled", "matched_noise", "length_only"
+Rows = NDArray[np.int64]
+
+
+class Arms(NamedTuple):
+    """A recipe under control: its name in views, the prefix of its controls' arms, the arm it is compared to."""
+
+    name: str
+    recipe: Recipe
+    prefix: str
+    arm: str
+
+
+def controls(bench: Bench, runner: Runner, winner: TrialRow, seeds: list[int]) -> list[ControlView]:
+    """Train and score the controls of the winner and of naive; views in the order in which a claim card lists them.
+
+    A control that cannot be trained (targets that keep no row, say) is no score: its view says why. Jobs are cached.
+    """
+    count = bench.problem.task.seeds.controls
+    if count == 0:
+        return []
+    own = Arms(f"t{winner.number}", winner.recipe, "fresh:control:", f"fresh:t{winner.number}")
+    naive = Arms("naive", Recipe(), "fresh:naive:", "")
+    change = {SHUFFLED: shuffled, NOISE: matched_noise}
+    works: list[tuple[Arms, str]] = [(arms, name) for arms in (own, naive) for name in change]
+
+    def run(arms: Arms, name: str) -> str | None:
+        # Seeds that confirmation gave weak models; more shuffles than seeds shuffle some seed's answers again.
+        chosen = seeds if name == SHUFFLED else seeds[:count]
+        make: Callable[[Planned], Planned] = lambda p: change[name](bench, p, max(SHUFFLES, count))  # noqa: E731
+        try:
+            units = runner.students(arms.recipe, chosen, sealed=True, trial=winner.number, change=make)
+        except JobFailed as error:
+            return str(error)
+        runner.evidence.record(arms.prefix + name, "dev", units)
+        return None
+
+    failed = bench.executor.each([lambda a=a, n=n: run(a, n) for a, n in works])  # type: ignore[misc]
+    _length(bench, runner, seeds)
+    views = []
+    for (arms, name), reason in zip(works, failed, strict=True):
+        if reason is not None:
+            views.append(ControlView(name=name, recipe=arms.name, words=f"could not be run: {reason}"))
+        else:
+            views.append(_shuffled(runner, arms) if name == SHUFFLED else _noise(runner, arms, winner, seeds))
+    return [*views, _length_view(runner)]
+
+
+# ---------------------------------------------------------------- other answers
+
+
+def shuffled(bench: Bench, planned: Planned, count: int) -> Planned:
+    """`count` units, each a seed of `planned` with its weak answers permuted over rows, members of a group alike."""
+    store, classes = bench.problem.store, bench.problem.classes
+    inputs = Inputs(dict(planned.inputs.files), dict(planned.inputs.released))
+    units = []
+    for i, seed in enumerate(bench.seeds("confirm", count)):
+        source = planned.units[i % len(planned.units)]
+        order = np.random.default_rng([seed, 0x5AFE]).permutation(bench.problem.prepared.counts["transfer"])
+        own = dict(source.inputs)
+        for name in _answers(source):
+            own[name] = store.put(store.array(source.inputs[name], classes)[order].tobytes())
+            inputs.files[own[name]] = str(store.path(own[name]))
+        units.append(Unit(seed=seed, inputs=own))
+    return _on_dev(planned, JobKind.TRANSFER, units, inputs)
+
+
+def matched_noise(bench: Bench, planned: Planned, count: int) -> Planned:
+    """Each seed with its weak answers permuted within every true class: made from truth, so a `control` job."""
+    problem, inputs = bench.problem, Inputs(dict(planned.inputs.files), dict(planned.inputs.released))
+    truth = problem.vault.release(problem.prepared.digest, JobKind.CONTROL, "transfer")
+    units = []
+    for source in planned.units:
+        order = within_classes(truth, np.random.default_rng([source.seed, 0xC0DE]))
+        own = dict(source.inputs)
+        for name in _answers(source):
+            answers = problem.store.array(source.inputs[name], problem.classes)[order]
+            own[name] = released(answers.tobytes(), inputs)
+        units.append(Unit(seed=source.seed, inputs=own))
+    return _on_dev(planned, JobKind.CONTROL, units, inputs)
+
+
+def within_classes(labels: NDArray[np.int32], rng: np.random.Generator) -> Rows:
+    """A permutation of rows (n,) that moves each row among those of its class."""
+    order = np.arange(len(labels))
+    for c in np.unique(labels):
+        rows = np.flatnonzero(labels == c)
+        order[rows] = rng.permutation(rows)
+    return order
+
+
+def _answers(unit: Unit) -> Iterator[str]:
+    return (name for name in unit.inputs if name.removeprefix("weak").isdigit())
+
+
+def _on_dev(planned: Planned, kind: JobKind, units: list[Unit], inputs: Inputs) -> Planned:
+    """These units, predicting dev only: no control needs the sealed split."""
+    spec = planned.spec
+    hidden = {f"{split}.jsonl" for split in spec.predict if split != "dev"}
+    given = {name: digest for name, digest in spec.inputs.items() if name not in hidden}
+    rows = {split: n for split, n in spec.rows.items() if f"{split}.jsonl" not in hidden}
+    spec = spec.model_copy(update={"kind": kind, "inputs": given, "rows": rows, "predict": ("dev",)})
+    return Planned(spec, tuple(units), inputs)
+
+
+# ---------------------------------------------------------------- what they show
+
+
+def _shuffled(runner: Runner, arms: Arms) -> ControlView:
+    """Flagged when the mean over shuffles is above what needs no supervision."""
+    arm, base = _arm(runner, arms.prefix + SHUFFLED), runner.evidence.constant("dev")
+    found = scoring.unpaired(arm, base)
+    view = _view(runner, arms, SHUFFLED, arm, found, "the most frequent class")
+    floor = short(round(float(base.accuracy[0]), 2))
+    words = f"mean of {view.n_runs} shuffles {_say(view)}, single ones {_range(view)}; always the same class {floor}"
+    flag = f"{arms.name} reaches {_say(view)} on shuffled weak labels: what it learns does not come from them"
+    return view.model_copy(update={"words": words, "flag": flag if scoring.above(found) else None})
+
+
+def _noise(runner: Runner, arms: Arms, winner: TrialRow, seeds: list[int]) -> ControlView:
+    """Never flagged: says what the structure of the supervisor's errors costs or brings."""
+    arm = _arm(runner, arms.prefix + NOISE)
+    if not arms.arm:
+        view = _view(runner, arms, NOISE, arm, None, "")
+        return view.model_copy(update={"words": f"{_say(view)} with errors at random in the same confusion matrix"})
+    pooled = runner.evidence.pooled_difference(f"t{winner.number}")
+    found = scoring.difference(arm, _arm(runner, arms.arm), *pooled)
+    view = _view(runner, arms, NOISE, arm, found, arms.name)
+    assert view.difference is not None
+    mean, low, high = view.difference
+    effect = "costs" if low > 0 else "brings" if high < 0 else "makes no clear difference:"
+    gap = f"{short(abs(mean))}" if low > 0 or high < 0 else f"{short(mean)}"
+    words = f"{_say(view)} with errors at random in the same confusion matrix; their structure {effect} {gap}"
+    return view.model_copy(update={"words": f"{words} [{short(low)}, {short(high)}]"})
+
+
+def _length(bench: Bench, runner: Runner, seeds: list[int]) -> None:
+    problem = bench.problem
+    if problem.provided:
+        digest = problem.provided_labels["transfer"]
+    else:
+        digest = runner.weak(seeds, sealed=True)[seeds[0]].outputs["transfer"]
+    texts = {split: read_texts(problem.prepared, split) for split in ("transfer", "dev")}
+    logits = length_only(texts["transfer"], problem.store.array(digest, problem.classes), texts["dev"])
+    runner.evidence.record_arrays(f"fresh:control:{LENGTH}", "dev", {seeds[0]: problem.store.put(logits.tobytes())})
+
+
+def _length_view(runner: Runner) -> ControlView:
+    """Flagged when a student that sees no word beats always answering the same class."""
+    arm, base = _arm(runner, f"fresh:control:{LENGTH}"), runner.evidence.constant("dev")
+    found = scoring.unpaired(arm, base)
+    view = _view(runner, Arms("", Recipe(), "fresh:control:", ""), LENGTH, arm, found, "the most frequent class")
+    floor = short(round(float(base.accuracy[0]), 2))
+    words = f"weak labels learnt from text length alone: {_say(view)}; always the same class {floor}"
+    flag = f"text length alone reaches {_say(view)}: the task can be partly solved without reading"
+    return view.model_copy(update={"words": words, "flag": flag if scoring.above(found) else None})
+
+
+def _arm(runner: Runner, name: str) -> Arm:
+    found = runner.evidence.arm(name, "dev")
+    assert found is not None, f"{name} was not scored"
+    return found
+
+
+def _view(runner: Runner, arms: Arms, name: str, arm: Arm, found: Difference | None, against: str) -> ControlView:
+    lease, look = runner.bench.lease, arms.prefix + name
+    seen = scoring.public_mean(arm, lambda: lease.count_look(look, "dev"))
+    gap = None if found is None else scoring.public_difference(found, lambda: lease.count_look(f"{look}-", "dev"))
+    return ControlView(
+        name=name, recipe=arms.name, words="", accuracy=seen.accuracy, accuracy_se=seen.se, low=seen.low,
+        high=seen.high, n_runs=len(arm.seeds), against=against if found else "", difference=gap,
+    )  # fmt: skip
+
+
+def _say(view: ControlView) -> str:
+    assert view.accuracy is not None and view.accuracy_se is not None
+    return f"{short(view.accuracy)} ± {short(view.accuracy_se)}"
+
+
+def _range(view: ControlView) -> str:
+    assert view.low is not None and view.high is not None
+    return f"{short(view.low)} to {short(view.high)}"
