@@ -141,9 +141,9 @@ def control_views(number: int, flagged: bool = False) -> list[ControlView]:
     """The controls of a winner, its shuffles flagged or not; one could not be run."""
     high = 0.742 if flagged else 0.52
     flag = f"t{number} reaches .742 ± .03 on shuffled weak labels: what it learns does not come from them"
-    shuffled = f"mean of 4 shuffles {str(high)[1:]} ± .03, single ones .04 to .96; always the same class .5"
+    shuffled = f"mean of 4 shuffles {str(high)[1:]} ± .03, single ones .04 to .96; the most frequent class alone .5"
     noise = ".93 ± .006 with errors at random in the same confusion matrix; their structure costs .1 [.08, .12]"
-    length = "weak labels learnt from text length alone: .505 ± .008; always the same class .5"
+    length = "weak labels learnt from text length alone: .505 ± .008; the most frequent class alone .5"
     return [
         ControlView(name="shuffled", recipe=f"t{number}", words=shuffled, flag=flag if flagged else None, accuracy=high,
                     accuracy_se=0.03, low=0.04, high=0.96, n_runs=4, against="the most frequent class",

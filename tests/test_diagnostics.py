@@ -59,7 +59,7 @@ def test_misfit_and_gain_are_what_scipy_says() -> None:
 
 
 def test_a_projection_onto_a_convex_set_gains_at_least_its_misfit() -> None:
-    """Charikar et al. 2024: a student that is the KL projection of its supervisor, where truth lies in the student's set."""
+    """Charikar et al. 2024: the student is its supervisor's KL projection onto a set in which truth lies."""
     # Students give one probability to all rows (a convex set); truth is a coin of .8; the supervisor is off row by row.
     labels = np.array([1] * 80 + [0] * 20, np.int32)
     off = np.tile([0.3, 0.6], 50)

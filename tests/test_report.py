@@ -168,7 +168,7 @@ def test_a_winner_has_its_claim_card(settings: Settings, ledger: Ledger) -> None
     trial = ledger.trial(SEARCH, winner["trial"])
     sealed, fresh = (f"{winner['views'][k]['pgr']:.2f}".lstrip("0") for k in ("sealed", "fresh"))
     for words in (
-        f"t{trial.number} {trial.label}", f"PGR {sealed}", fresh, "chosen for being high: flatters", "against the matched",
+        f"t{trial.number} {trial.label}", f"PGR {sealed}", fresh, "chosen for being high: flatters", "matched ceiling",
         "No control raises a flag", f"shuffled weak labels, t{trial.number}", "single ones .04 to .96",
         "their structure costs .1 [.08, .12]", "could not be run: transfer job oom: <b>killed</b>", "text length only",
         "attack success .015", "Matched naive: accuracy .740", "misfit .210", "loss_gain .310", "ece_scaled .020",

@@ -90,7 +90,9 @@ def confirm(bench: Bench, runner: Runner, top: int = 3, controls: bool = True) -
                 "sealed_matched": evidence.view(name, "test", FRESH, ceiling="matched"),
                 "naive_sealed": evidence.view("naive", "test", FRESH),
                 "gain_over_matched_naive": evidence.difference(FRESH + name, FRESH + "naive", "test"),
-                "openings": openings, "controls": found, "probe": evidence.probed(FRESH + name),
+                "openings": openings,
+                "controls": found,
+                "probe": evidence.probed(FRESH + name),
                 "naive_probe": evidence.probed(FRESH + "naive"),
             }
         bench.lease.confirm(trial.number, views)

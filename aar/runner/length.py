@@ -16,9 +16,7 @@ def lengths(texts: Sequence[str]) -> NDArray[np.float64]:
     return np.log1p([[len(t), len(t.split())] for t in texts])
 
 
-def length_only(
-    transfer: Sequence[str], answers: NDArray[np.float32], texts: Sequence[str]
-) -> NDArray[np.float32]:
+def length_only(transfer: Sequence[str], answers: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
     """Logits (m, C) for `texts`, fitted to the weak logits (n, C) of the transfer texts by their lengths."""
     seen = lengths(transfer)
     mean, spread = seen.mean(0), np.maximum(seen.std(0), 1e-9)

@@ -97,7 +97,7 @@ def claim(about: About, workspace: Path) -> Claim | None:
         trial=trial, sentence=sentence, flags=flags(views), measured=measured,
         controls=[(_control_name(c), c) for c in controls],
         probe=views.get("probe"), naive_probe=views.get("naive_probe"),
-        diagnostics=[(k, v, MEANINGS.get(k, k)) for k, v in sealed.diagnostics.items()],
+        diagnostics=[(k, sealed.diagnostics[k], words) for k, words in MEANINGS.items() if k in sealed.diagnostics],
         openings=int(views.get("openings", 0)),
         conditions=[
             ("task", f"{about.row['task']}: {spec.summary}"), ("search", about.search),

@@ -71,7 +71,9 @@ def test_every_control_is_scored_on_dev_and_none_behind_the_seal(confirmed: tupl
     arms = {(s["arm"], s["split"]): set() for s in here.ledger.scores(search)}
     for s in here.ledger.scores(search):
         arms[s["arm"], s["split"]].add(s["seed"])
-    runs = {arm: seeds for (arm, split), seeds in arms.items() if split == "dev" and ("control:" in arm or ":naive:" in arm)}
+    runs = {
+        arm: seeds for (arm, split), seeds in arms.items() if split == "dev" and ("control:" in arm or ":naive:" in arm)
+    }
     assert {a: len(s) for a, s in runs.items()} == {
         "fresh:control:shuffled": 4, "fresh:control:matched_noise": 2, "fresh:control:length_only": 1,
         "fresh:naive:shuffled": 4, "fresh:naive:matched_noise": 2,
@@ -95,11 +97,15 @@ def test_what_is_as_good_without_its_labels_is_flagged(confirmed: tuple[Searchin
         ("length_only", ""),
     ]  # fmt: skip
     own = found["shuffled", "t1"]
-    assert "does not come from them" in own["flag"] and own["n_runs"] == 4 and own["against"] == "the most frequent class"
+    assert (
+        "does not come from them" in own["flag"] and own["n_runs"] == 4 and own["against"] == "the most frequent class"
+    )
     assert own["accuracy"] == pytest.approx(views(confirmed)["fresh"]["accuracy"], abs=0.03)
     noise = found["matched_noise", "t1"]
     assert noise["flag"] is None and "no clear difference" in noise["words"] and noise["against"] == "t1"
-    assert found["length_only", ""]["flag"] is None and found["length_only", ""]["accuracy"] == pytest.approx(0.5, abs=0.06)
+    assert found["length_only", ""]["flag"] is None and found["length_only", ""]["accuracy"] == pytest.approx(
+        0.5, abs=0.06
+    )
     card = claim(About(here.ledger, search), here.settings.workspace)
     assert card is not None and len(card.flags) == 2, "naive is as good on shuffled labels too"
 
@@ -139,7 +145,9 @@ def test_matched_noise_keeps_the_confusion_matrix_and_forgets_the_example(bench:
 def test_a_permutation_within_classes() -> None:
     labels = np.array([0, 1, 2] * 50, np.int32)
     order = within_classes(labels, np.random.default_rng(0))
-    assert sorted(order) == list(range(150)) and (labels[order] == labels).all() and (order != np.arange(150)).sum() > 100
+    assert (
+        sorted(order) == list(range(150)) and (labels[order] == labels).all() and (order != np.arange(150)).sum() > 100
+    )
 
 
 def test_nothing_that_a_control_saw_or_left_enters_a_trial(bench: Bench) -> None:
@@ -149,7 +157,9 @@ def test_nothing_that_a_control_saw_or_left_enters_a_trial(bench: Bench) -> None
     with pytest.raises(AarError, match="weak0 .* carries ground truth"):
         ensure(bench, disguised)
     left = ensure(bench, noisy)
-    units = tuple(u.model_copy(update={"inputs": u.inputs | {"weak0": left[u.seed].outputs["dev"]}}) for u in noisy.units)
+    units = tuple(
+        u.model_copy(update={"inputs": u.inputs | {"weak0": left[u.seed].outputs["dev"]}}) for u in noisy.units
+    )
     plain = planned(bench)
     with pytest.raises(AarError, match="weak0 .* carries ground truth"):
         ensure(bench, Planned(plain.spec.model_copy(update={"members": 1}), units, plain.inputs))
@@ -169,7 +179,9 @@ def test_perturbed_texts_keep_their_label_and_are_scored_for_winner_and_naive_on
     truth = bench.problem.vault.truth(bench.problem.prepared.digest, "test")
     perturbed = [json.loads(line)["text"] for line in lines]
     assert [world.label(t) for t in perturbed] == np.repeat(truth, PROBE_VARIANTS).tolist()
-    assert all(p != texts[i // PROBE_VARIANTS] for i, p in enumerate(perturbed)) and len(set(perturbed)) == len(perturbed)
+    assert all(p != texts[i // PROBE_VARIANTS] for i, p in enumerate(perturbed)) and len(set(perturbed)) == len(
+        perturbed
+    )
     seen = views(confirmed)["probe"]
     assert seen["perturbed"] == pytest.approx(seen["clean"], abs=0.04), "the jobs know the rule"
     assert 0 < seen["attack_success"] < 0.5 and set(views(confirmed)["naive_probe"]) == set(seen)
@@ -235,7 +247,9 @@ def test_settings_make_the_recipe_again() -> None:
     drawn = [propose(spec, [], seed, 1, "random") for seed in range(40)]
     for recipe in [*(p.recipe for p in PRESETS), *drawn]:
         filled = fill(recipe, base)
-        assert recipe_hash(fill(parse(None, settings(filled, base)), base)) == recipe_hash(filled), settings(filled, base)
+        assert recipe_hash(fill(parse(None, settings(filled, base)), base)) == recipe_hash(filled), settings(
+            filled, base
+        )
     assert settings(Recipe(), base) == []
 
 

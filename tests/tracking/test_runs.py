@@ -211,7 +211,7 @@ def test_a_winner_carries_its_claim_card_its_controls_and_their_flags(settings: 
               "probe_attack_success": 0.015, "misfit": 0.21, "effective_sample": 1.0}  # fmt: skip
     assert wanted.items() <= run.data.metrics.items() and "naive_control_shuffled" not in run.data.metrics
     card = artifact(settings, run, "claim_card.md")
-    for words in (f"**Flagged:** {flag}", "| sealed |", "‹b›killed", "attack success .015", "    aar trial polarity --set"):
+    for words in (f"**Flagged:** {flag}", "| sealed |", "‹b›killed", "attack success .015", "    aar trial polarity"):
         assert words in card, words
     assert "claim_card.md" not in json.dumps(run_of(settings, 0).data.tags)
     told = runs(settings)[SEARCH].data.tags["mlflow.note.content"]
