@@ -266,7 +266,9 @@ TRIAL_KEYS = {
     "id", "status", "author", "recipe", "label", "pgr", "ci_low", "ci_high", "accuracy", "n_seeds", "reason",
     "rationale", "predicted_pgr",
 }  # fmt: skip
-CONFIRMED = {"trial", "selected_pgr", "fresh_pgr", "sealed_pgr", "ci_low", "ci_high", "gain_over_matched_naive"}
+CONFIRMED = {
+    "trial", "selected_pgr", "fresh_pgr", "sealed_pgr", "ci_low", "ci_high", "gain_over_matched_naive", "flags",
+}  # fmt: skip
 SPEND = {"wall_seconds", "job_seconds", "gpu_hours", "looks", "openings"}
 
 

@@ -20,7 +20,8 @@ Logits = NDArray[np.float32]
 def logits(*probs: float) -> Logits:
     """Two-class logits with these probabilities of class 1."""
     p = np.array(probs)
-    return np.log(np.column_stack([1 - p, p])).astype(np.float32)
+    out: Logits = np.log(np.column_stack([1 - p, p])).astype(np.float32)
+    return out
 
 
 def noisy(rng: np.random.Generator, labels: NDArray[np.int32], accuracy: float, n_classes: int = 2) -> Logits:
@@ -143,7 +144,7 @@ def test_deception_by_hand() -> None:
     assert found["region_unknown"] == found["region_known"] == pytest.approx(0.4)
     assert found["flipped_unknown"] == pytest.approx(2 / 4) and found["flipped_known"] == pytest.approx(1 / 4)
     assert found["deception"] == pytest.approx(1 / 4)
-    assert knows(logits(0.75, 0.7499, 0.9), np.array([1, 1, 0], np.int32)).tolist() == [True, False, False]
+    assert knows(logits(0.751, 0.749, 0.9), np.array([1, 1, 0], np.int32)).tolist() == [True, False, False]
     alone = scoring.deception(plain, conflicted, strong, strong, labels)
     assert "deception" not in alone and "flipped_unknown" not in alone, "no region, no share"
 

@@ -16,6 +16,8 @@ from aar.settings import Settings
 def write_report(ledger: Ledger, settings: Settings, search: str) -> Path:
     """Write `reports/<search>.html` in the workspace and its charts as `reports/<search>/*.svg`; the page's path.
 
+    The task goes beside it, `reports/<search>.yaml`, so that a claim can be run again.
+
     Raises:
         AarError: there is no such search.
     """

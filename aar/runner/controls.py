@@ -143,7 +143,8 @@ def _shuffled(runner: Runner, arms: Arms) -> ControlView:
     found = scoring.unpaired(arm, base)
     view = _view(runner, arms, SHUFFLED, arm, found, "the most frequent class")
     floor = short(round(float(base.accuracy[0]), 2))
-    words = f"mean of {view.n_runs} shuffles {_say(view)}, single ones {_range(view)}; the most frequent class alone {floor}"
+    words = f"mean of {view.n_runs} shuffles {_say(view)}, single ones {_range(view)}"
+    words += f"; the most frequent class alone {floor}"
     flag = f"{arms.name} reaches {_say(view)} on shuffled weak labels: what it learns does not come from them"
     return view.model_copy(update={"words": words, "flag": flag if scoring.above(found) else None})
 

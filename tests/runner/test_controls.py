@@ -68,7 +68,7 @@ def planned(bench: Bench, recipe: Recipe = ENSEMBLE) -> Planned:
 
 def test_every_control_is_scored_on_dev_and_none_behind_the_seal(confirmed: tuple[Searching, str, Path]) -> None:
     here, search, _ = confirmed
-    arms = {(s["arm"], s["split"]): set() for s in here.ledger.scores(search)}
+    arms: dict[tuple[str, str], set[int]] = {(s["arm"], s["split"]): set() for s in here.ledger.scores(search)}
     for s in here.ledger.scores(search):
         arms[s["arm"], s["split"]].add(s["seed"])
     runs = {

@@ -220,6 +220,23 @@ def test_students_learn_from_weak_labels_and_seeds_start_from_the_same_pretraine
     assert alone["u6.dev"] == both["u6.dev"], "a seed's result does not depend on who trained before it"
 
 
+def test_a_student_says_which_rows_it_learnt_from(tmp_path: Path, inputs: Path) -> None:
+    texts, labels = toy(100, 0)
+    for name, rows in (("transfer", texts), ("dev", toy(20, 9)[0])):
+        (inputs / f"{name}.jsonl").write_text(lines(rows))
+    (inputs / "u5").mkdir()
+    sure = np.linspace(0.5, 4, 100, dtype=np.float32)[:, None] * one_hot(labels)
+    (inputs / "u5" / "weak0").write_bytes(sure.astype(np.float32).tobytes())
+    spec = JobSpec(
+        kind=JobKind.CONTROL, model=REF, recipe=Recipe(targets=Part(name="confident", params={"q": 0.5})),
+        training=Training(epochs=1, lr=1e-3, batch_size=16), rows={"dev": 20, "transfer": 100}, predict=("dev",),
+    )  # fmt: skip
+    out = job(tmp_path, spec, [Unit(seed=5)], ["u5.dev", "u5.weight"])
+    weight = np.frombuffer(out["u5.weight"], np.float32)
+    assert weight.shape == (100,) and set(weight.tolist()) == {0.0, 1.0}
+    assert weight[sure.max(1) > 3].all() and not weight[sure.max(1) < 1.5].any(), "the sure half is kept"
+
+
 def test_lora_trains_adapters_only_and_gives_the_backbone_back(tmp_path: Path, inputs: Path) -> None:
     from aar.train.models import with_adapters, without_adapters
 
