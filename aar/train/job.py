@@ -105,6 +105,7 @@ class Job:
                 prior = torch.from_numpy(read_array(self.unit_file(unit, "prior"), (self.spec.classes,)))
         trainee = Trainee(
             lambda: self._fresh(unit.seed, training), transfer, y, recipe, training, unit.seed, self.progress, prior,
+            folder=self.inputs / "model",
         )  # fmt: skip
         student.learn(trainee, recipe.student.params)
         if (self.folder / "out" / f"u{unit.seed}.weight").exists():  # where the host asks for it

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
@@ -20,36 +21,46 @@ from aar.types import Training
 
 if TYPE_CHECKING:
     from aar.methods.losses._base import LossFn
+    from aar.train.attack import Attack
+    from aar.train.watcher import Watcher
 
 PROGRESS_LINES = 200
 
 
 class Progress:
-    """JSON lines: seed, step, steps, loss (mean since the last line), examples/s. At most PROGRESS_LINES a seed."""
+    """JSON lines: seed, step, steps, loss (mean since the last line), examples/s. At most PROGRESS_LINES a fit.
+
+    The fits of one seed count on: `steps` grows when the next one starts and shrinks when one stops early.
+    """
 
     def __init__(self, out: TextIO, what: str) -> None:
         self.out, self.what = out, what
         self.began = time.perf_counter()
+        self.seed: int | None = None
+        self.steps = 0
 
     def start(self, seed: int, steps: int) -> None:
-        """A new run begins."""
-        self.seed, self.steps = seed, steps
+        """A fit of so many steps begins, after the earlier ones of this seed."""
+        self.before = self.steps if seed == self.seed else 0
+        self.seed, self.steps = seed, self.before + steps
         self.every = max(1, steps // PROGRESS_LINES)
         self.losses: list[Tensor] = []
         self.examples = 0
         self.since = time.perf_counter()
 
-    def step(self, step: int, loss: Tensor, examples: int) -> None:
-        """One optimiser step was done; `step` counts from 1."""
+    def step(self, step: int, loss: Tensor, examples: int, last: bool = False) -> None:
+        """One optimiser step was done; `step` counts from 1 in each fit, and `last` says that the fit ends here."""
         self.losses.append(loss.detach())
         self.examples += examples
-        if step % self.every and step != self.steps:
+        if last:
+            self.steps = self.before + step
+        elif step % self.every and self.before + step != self.steps:
             return
         now = time.perf_counter()
         line = {
             "what": self.what,
             "seed": self.seed,
-            "step": step,
+            "step": self.before + step,
             "steps": self.steps,
             "loss": round(float(torch.stack(self.losses).mean()), 5),
             "examples_s": round(self.examples / max(now - self.since, 1e-9), 1),
@@ -118,10 +129,13 @@ def fit(
     progress: Progress,
     frozen: bool = False,
     noise: float = 0.0,
+    attack: Attack | None = None,
+    watcher: Watcher | None = None,
 ) -> None:
     """Train `model` in place on `data.rows` of `tokens`. `frozen`: only the head, on features computed once.
 
-    `noise` above 0: the loss is also given the logits of two noised passes (`noised`).
+    `noise` above 0: the loss is also given the logits of two noised passes (`noised`); `attack` adds the loss under
+    worst-case embeddings; `watcher` keeps the best state and says when to stop.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -133,31 +147,34 @@ def fit(
     lengths = tokens.lengths[data.rows]
     steps = training.epochs * math.ceil(len(data.rows) / training.batch_size)
     progress.start(seed, steps)
-    step = 0
-    for _ in range(training.epochs):
-        for batch in epoch_batches(lengths, training.batch_size, rng):
-            rows = data.rows[batch]
-            index = torch.from_numpy(rows).to(device)
-            factor = rate(training, step, steps)
-            for group in opt.param_groups:
-                group["lr"] = training.lr * factor
-            with autocast(device):
-                given = tokens.batch(rows, device) if features is None else (features[index],)
-                logits = model(*given) if features is None else model.head(*given)
-                further = [noised(model, given, noise).float()] if noise > 0 else []
-            loss = loss_fn(
-                logits.float(), data.y[index], data.target[index], data.weight[index], step / steps, *further
-            )  # fmt: skip
-            opt.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(opt.param_groups[0]["params"], 1.0)
-            opt.step()
-            step += 1
-            progress.step(step, loss, len(rows))
+    epochs = (epoch_batches(lengths, training.batch_size, rng) for _ in range(training.epochs))
+    for step, chosen in enumerate(chain.from_iterable(epochs)):
+        rows = data.rows[chosen]
+        index = torch.from_numpy(rows).to(device)
+        for group in opt.param_groups:
+            group["lr"] = training.lr * rate(training, step, steps)
+        batch = tokens.batch(rows, device) if features is None else (features[index],)
+        with autocast(device):
+            logits = model(*batch) if features is None else model.head(*batch)
+            further = [noised(model, batch, noise).float()] if noise > 0 else []
+        given = (data.y[index], data.target[index], data.weight[index], step / steps, *further)
+        loss = loss_fn(logits.float(), *given)
+        if attack is not None and features is None:
+            loss = attack.mixed(loss, model, batch, *given)
+        opt.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(opt.param_groups[0]["params"], 1.0)
+        opt.step()
+        over = watcher is not None and watcher.over(step + 1, steps)
+        progress.step(step + 1, loss, len(rows), over)
+        if over:
+            break
     if not all(bool(torch.isfinite(p).all()) for p in model.head.parameters()):
         raise FloatingPointError(
             f"seed {seed}: the weights are no longer finite; lower schedule.lr (now {training.lr:g})"
         )
+    if watcher is not None:
+        watcher.restore()
 
 
 def noised(model: Classifier, given: tuple[Tensor, ...], noise: float) -> Tensor:
@@ -181,14 +198,15 @@ def noised(model: Classifier, given: tuple[Tensor, ...], noise: float) -> Tensor
 
 
 @torch.inference_mode()
-def predict(model: Classifier, tokens: Tokens) -> NDArray[np.float32]:
-    """Logits (n, C) float32 in the rows' own order."""
+def predict(model: Classifier, tokens: Tokens, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+    """Logits (n, C) float32 of `rows` (default: all), in their order."""
     device = model.head.weight.device
-    out = torch.empty(len(tokens), model.head.out_features)
-    for rows in prediction_batches(tokens.lengths):
+    rows = np.arange(len(tokens)) if rows is None else rows
+    out = torch.empty(len(rows), model.head.out_features)
+    for chosen in prediction_batches(tokens.lengths[rows]):
         with autocast(device):
-            logits = model(*tokens.batch(rows, device))
-        out[torch.from_numpy(rows)] = logits.float().cpu()
+            logits = model(*tokens.batch(rows[chosen], device))
+        out[torch.from_numpy(chosen)] = logits.float().cpu()
     return out.numpy()
 
 

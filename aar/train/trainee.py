@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,13 +10,20 @@ import torch
 
 from aar.methods.losses import LOSSES
 from aar.methods.targets import TARGETS, Context
+from aar.train.attack import Attack
+from aar.train.language import read
 from aar.train.loop import Supervised, fit, predict
 from aar.train.models import Classifier
+from aar.train.watcher import Watcher
 from aar.types import Recipe, Training
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from aar.methods.student import Adversary, Holdout
     from aar.methods.student._base import Probs
     from aar.train.loop import Progress
     from aar.train.tokens import Tokens
@@ -25,6 +33,7 @@ class Trainee:
     """Fits a model to its supervision; `aar.methods.student.Trainee` says what each method is for.
 
     `weight` (n,): how much each row weighed in the last training, 0 where it was left out.
+    `folder` holds the pre-trained model's files, where it came from a folder.
     """
 
     def __init__(
@@ -38,25 +47,47 @@ class Trainee:
         progress: Progress,
         prior: torch.Tensor | None = None,
         context: Context | None = None,
+        folder: Path | None = None,
     ) -> None:
         self.fresh, self.tokens, self.y, self.recipe, self.training = fresh, tokens, y, recipe, training
         self.seed, self.progress, self.prior = seed, progress, prior
         self.context = context or Context(seed)
+        self.folder = folder or Path()
         self.model = fresh()
         self.weight = np.zeros(len(y), np.float32)
 
-    def fit(self, y: Probs | None = None, *, training: Training | None = None, head_only: bool = False) -> None:
+    def fit(
+        self,
+        y: Probs | None = None,
+        *,
+        training: Training | None = None,
+        head_only: bool = False,
+        rows: NDArray[np.bool_] | None = None,
+        adversary: Adversary | None = None,
+        holdout: Holdout | None = None,
+    ) -> None:
         """Train with the recipe's targets and loss on `y` (default: its own), from the weights it has now."""
         given = self.y if y is None else y
+        training = training or self.training
         targets, loss = self.recipe.targets, self.recipe.loss
         made = TARGETS[targets.name].make(given, targets.params, self.context)
-        self.weight = np.where(made.keep, made.weight, 0).astype(np.float32)
-        data = Supervised(given, made.target, made.weight, made.keep, self.model.head.weight.device)
+        keep = made.keep if rows is None else made.keep & rows
+        self.weight = np.where(keep, made.weight, 0).astype(np.float32)
+        data = Supervised(given, made.target, made.weight, keep, self.model.head.weight.device)
         kind = LOSSES[loss.name]
+        attack = watcher = None
+        if adversary is not None and adversary.eps > 0 and adversary.share > 0:
+            attack = Attack(adversary, kind.build(loss.params, self.prior))
+        if holdout is not None:
+            watcher = Watcher(holdout, self.model, self.tokens, data, training.batch_size, self.seed)
         fit(
-            self.model, self.tokens, data, kind.build(loss.params, self.prior), training or self.training, self.seed,
-            self.progress, head_only, kind.noise(loss.params),
+            self.model, self.tokens, data, kind.build(loss.params, self.prior), training, self.seed, self.progress,
+            head_only, kind.noise(loss.params), attack, watcher,
         )  # fmt: skip
+
+    def read(self, training: Training) -> None:
+        """Language-model the transfer texts, from the weights it has now."""
+        read(self.model, self.folder, self.tokens, training, self.seed, self.progress)
 
     def answers(self) -> Probs:
         """Its probabilities (n, C) on the rows it is trained on, now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,32 @@ from aar.methods.space import PartInfo
 from aar.types import Training, Value
 
 Probs = NDArray[np.float32]
+
+
+class Adversary(NamedTuple):
+    """Shifts of the token embeddings that a fit trains against, as well as on the text as it is.
+
+    `eps`: the most a text moves, as a share of the norm of its embeddings (0: no adversary); `steps` of gradient
+    ascent; the shifted text's loss counts `share`, the clean one's 1 - `share`.
+    """
+
+    eps: float
+    steps: int
+    share: float
+
+
+class Holdout(NamedTuple):
+    """Rows held out of a fit to say when it is over.
+
+    A `held` share of them is watched `on` their targets' cross-entropy or on agreement with the targets' classes. A
+    state is kept when it is better than the one kept before by more than `z` standard errors of the paired
+    difference; after `patience` looks without one the fit stops, and the kept state comes back.
+    """
+
+    held: float
+    on: Literal["loss", "agreement"]
+    z: float
+    patience: int
 
 
 class Trainee(Protocol):
@@ -24,11 +50,23 @@ class Trainee(Protocol):
     y: Probs
     training: Training
 
-    def fit(self, y: Probs | None = None, *, training: Training | None = None, head_only: bool = False) -> None:
+    def fit(
+        self,
+        y: Probs | None = None,
+        *,
+        training: Training | None = None,
+        head_only: bool = False,
+        rows: NDArray[np.bool_] | None = None,
+        adversary: Adversary | None = None,
+        holdout: Holdout | None = None,
+    ) -> None:
         """Train with the recipe's targets and loss on `y` (default: its own), from the weights it has now.
 
-        `head_only`: a new head on frozen features computed once.
+        `head_only`: the head alone, on frozen features computed once; `rows` (n,): train on no others.
         """
+
+    def read(self, training: Training) -> None:
+        """Language-model the transfer texts, from the weights it has now; only causal models can."""
 
     def answers(self) -> Probs:
         """Its probabilities (n, C) on the transfer rows now."""

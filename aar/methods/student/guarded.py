@@ -1,0 +1,62 @@
+"""Students that guard against fitting weak errors: by worst-case inputs, or by stopping in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+from aar.methods.space import Choice, Float, Int, Space
+from aar.methods.student._base import Adversary, Holdout, Student, Trainee
+from aar.types import Value
+
+
+class Adversarial(Student):
+    """Trains on each text and on its embeddings shifted the way that hurts most: (1 - share) clean + share worst case.
+
+    A text's shift has at most `eps` times the norm of all its token embeddings and is found by `steps` of gradient
+    ascent on CE with the targets: one step is the fast gradient method, more are projected gradient descent. Both
+    losses are the recipe's. Adv-W2S shifts pixels of images (L-infinity, share 1, the loss logconf), weighs the
+    confidence term by the supervisor's entropy and asks the supervisor at inputs moved towards its own answer; text
+    has no pixels and a student no access to its supervisor, so the shift is in embedding space, as in Miyato et al.,
+    and the last two are left out. A step costs about `steps` + 2 plain ones.
+    """
+
+    name = "adversarial"
+    paper = "Robust SuperAlignment (Adv-W2S), NeurIPS 2025; Miyato et al. 2017"
+    space: ClassVar[dict[str, Space]] = {
+        "eps": Float(low=0.0, high=0.5, default=0.05),
+        "steps": Int(low=1, high=5, default=1),
+        "share": Float(low=0.0, high=1.0, default=0.5),
+    }
+
+    @classmethod
+    def learn(cls, trainee: Trainee, params: Mapping[str, Value]) -> None:
+        """One fit against the adversary."""
+        trainee.fit(adversary=Adversary(float(params["eps"]), int(params["steps"]), float(params["share"])))
+
+
+class EarlyStop(Student):
+    """Holds out a share of the transfer rows and keeps the first state that later ones do not clearly beat there.
+
+    No truth is asked: the held-out rows have weak labels (what the targets made of them), the only thing that a
+    trial has. `on=loss` watches their cross-entropy, `on=agreement` how often student and label name one class, five
+    times an epoch. A state replaces the kept one when it is better by more than `z` standard errors of the paired
+    difference (the one-standard-error rule at z = 1: prefer the earliest that is as good); after `patience` looks
+    without a replacement, or at the schedule's end, the kept state comes back. It sees fitting of noise, which does
+    not carry over to held-out rows; errors that the supervisor makes systematically do carry over.
+    """
+
+    name = "early_stop"
+    paper = "Prechelt 1998; Breiman et al. 1984; Burns et al. 2023, section 5.1"
+    space: ClassVar[dict[str, Space]] = {
+        "on": Choice(options=("loss", "agreement"), default="loss"),
+        "held": Float(low=0.05, high=0.3, default=0.1),
+        "z": Float(low=0.0, high=3.0, default=1.0),
+        "patience": Int(low=1, high=10, default=3),
+    }
+
+    @classmethod
+    def learn(cls, trainee: Trainee, params: Mapping[str, Value]) -> None:
+        """One fit that may end early."""
+        on: Literal["loss", "agreement"] = "agreement" if params["on"] == "agreement" else "loss"
+        trainee.fit(holdout=Holdout(float(params["held"]), on, float(params["z"]), int(params["patience"])))

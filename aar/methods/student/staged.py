@@ -1,0 +1,69 @@
+"""Students that learn in stages: the texts first, or their own answers afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aar.methods.space import Float, Int, Space
+from aar.methods.student._base import Probs, Student, Trainee
+from aar.types import Value
+
+
+class GenerativeFirst(Student):
+    """Language-models the transfer texts, without labels, before it is supervised; causal models only.
+
+    Texts of dev and test are never read. The language-model head is thrown away; under LoRA the same adapters learn
+    both.
+    """
+
+    name = "generative_first"
+    paper = "Burns et al. 2023, generative fine-tuning"
+    space: ClassVar[dict[str, Space]] = {
+        "lr": Float(low=0.1, high=10.0, default=1.0, log=True, relative=True),
+        "epochs": Int(low=1, high=5, default=1),
+    }
+
+    @classmethod
+    def learn(cls, trainee: Trainee, params: Mapping[str, Value]) -> None:
+        """Read, then one fit."""
+        own = {"lr": float(params["lr"]), "epochs": int(params["epochs"])}
+        trainee.read(trainee.training.model_copy(update=own))
+        trainee.fit()
+
+
+class SelfTrain(Student):
+    """Fine-tunes, then learns anew, from its first weights, from the answers it was surest of.
+
+    Round 0 is `finetune` on weak labels. Each further round is trained on the top `share` of the rows by the student's
+    own confidence, class by class, with its own probabilities in the place of weak labels.
+    """
+
+    name = "self_train"
+    paper = "Lee 2013; Wei et al. 2021"
+    space: ClassVar[dict[str, Space]] = {
+        "rounds": Int(low=1, high=4, default=1),
+        "share": Float(low=0.1, high=1.0, default=0.5),
+    }
+
+    @classmethod
+    def learn(cls, trainee: Trainee, params: Mapping[str, Value]) -> None:
+        """One fit on weak labels and `rounds` on its own."""
+        trainee.fit()
+        for _ in range(int(params["rounds"])):
+            own = trainee.answers()
+            trainee.renew()
+            trainee.fit(own, rows=surest(own, float(params["share"])))
+
+
+def surest(y: Probs, share: float) -> NDArray[np.bool_]:
+    """(n,) True for the ceil(share * m) most confident of the m rows of each class, so that no class dies out."""
+    keep = np.zeros(len(y), np.bool_)
+    confidence, label = y.max(1), y.argmax(1)
+    for c in range(y.shape[1]):
+        rows = np.flatnonzero(label == c)
+        keep[rows[np.argsort(-confidence[rows], kind="stable")[: int(np.ceil(share * len(rows)))]]] = True
+    return keep
