@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import NamedTuple
 
-from aar.types import TaskSpec
+from aar.types import ModelSpec, TaskSpec
+
+CAUSAL = ("ForCausalLM", "LMHeadModel")
+"""How the architectures in config.json end that predict the next token."""
 
 
 class Able(NamedTuple):
@@ -13,6 +18,7 @@ class Able(NamedTuple):
     `provided`: the task brings its weak labels, so there is no weak model. `calibration`: there are rows with truth
     that the weak model does not train on. `zero_shot`: the strong model can answer before any supervision. `chain`:
     models between weak and strong. `classes`: how many, 0 where the task does not say before its data are read.
+    `causal`: the strong model predicts the next token.
     """
 
     provided: bool = False
@@ -20,6 +26,7 @@ class Able(NamedTuple):
     zero_shot: bool = False
     chain: int = 0
     classes: int = 2
+    causal: bool = True
 
     @classmethod
     def of(cls, task: TaskSpec) -> Able:
@@ -35,4 +42,24 @@ class Able(NamedTuple):
             calibration=not provided and task.splits.weak_val > 0,
             chain=len(task.models.chain),
             classes=classes,
+            causal=causal(task.models.strong),
         )
+
+
+def causal(model: ModelSpec) -> bool:
+    """Does the model predict the next token? A tiny one does; of others config.json tells, by its architectures.
+
+    A hub model is looked up in the local cache only, where a search has put it before it asks.
+    """
+    if model.tiny is not None:
+        return True
+    config = Path(model.path or "") / "config.json"
+    if model.hub is not None:
+        import huggingface_hub
+
+        found = huggingface_hub.try_to_load_from_cache(model.hub, "config.json", revision=model.revision or "main")
+        config = Path(found) if isinstance(found, str) else config
+    if not config.is_file():
+        return False
+    named = json.loads(config.read_bytes()).get("architectures") or []
+    return any(name.endswith(CAUSAL) for name in named)

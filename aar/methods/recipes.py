@@ -119,6 +119,42 @@ PRESETS: tuple[Preset, ...] = (
         "Laine and Aila 2017 (Pi-model); Liang et al. 2021 (R-Drop)",
         "weak errors that noise would flip are not learnt",
     ),
+    Preset(
+        "self-training",
+        _recipe(student="self_train"),
+        "Lee 2013; Wei et al. 2021",
+        "what the student is surest of carries fewer weak errors than the weak labels",
+    ),
+    Preset(
+        "adv-w2s",
+        _recipe(loss="logconf", student="adversarial"),
+        "Robust SuperAlignment (Adv-W2S), NeurIPS 2025",
+        "worst-case inputs ask for the concept, not for the words that weak errors hang on",
+    ),
+    Preset(
+        "lp-ft",
+        _recipe(student="lp_ft"),
+        "Kumar et al. 2022",
+        "a head that fits before the features move bends them less",
+    ),
+    Preset(
+        "lora",
+        _recipe(student="lora"),
+        "Hu et al. 2022; EleutherAI/w2s",
+        "few weights have little room for weak errors",
+    ),
+    Preset(
+        "generative-fine-tuning",
+        _recipe(student="generative_first"),
+        "Burns et al. 2023, generative fine-tuning",
+        "makes the task's concept more salient before any label is seen",
+    ),
+    Preset(
+        "early-stopping",
+        _recipe(student="early_stop"),
+        "Prechelt 1998",
+        "ends when held-out weak labels are not learnt better: label-free, unlike a fixed number of epochs",
+    ),
 )
 
 
@@ -168,6 +204,17 @@ def illegal(recipe: Recipe, able: Able) -> str | None:
     """Why these parts cannot run together on a task that gives them what `able` says, or None."""
     if able.provided and recipe.supervision.name != "single":
         return f"supervision.{recipe.supervision.name} trains weak models, but this task provides its weak labels"
+    if recipe.student.name == "generative_first" and not able.causal:
+        return (
+            "student.generative_first learns to predict the next token, but the strong model is no causal language "
+            "model: no architecture in its config.json ends in ForCausalLM or LMHeadModel"
+        )
+    targets = TARGETS.get(recipe.targets.name)
+    if recipe.student.name == "self_train" and targets is not None and "calibration" in targets.needs:
+        return (
+            f"student.self_train learns from the student's own answers, and targets.{targets.name} would mend them "
+            "by the weak model's errors"
+        )
     return None
 
 

@@ -22,9 +22,9 @@ CHECKS = 5
 
 
 class Watcher:
-    """Takes a share of the rows out of `data` and watches how the model does on them.
+    """Takes a share of the rows out of `data` and watches the model on them; `Holdout` has the rules.
 
-    `curve` holds (step, mean score) of every look; a score is what one row costs, so lower is better.
+    `curve` holds (step, mean score) of every look.
     """
 
     def __init__(
@@ -37,15 +37,18 @@ class Watcher:
         """
         if len(data.rows) < 2:
             raise ValueError("early_stop holds rows out, but the targets part kept one row only")
-        self.plan, self.model, self.tokens, self.target = plan, model, tokens, data.target.cpu()
+        self.plan, self.model, self.tokens = plan, model, tokens
         order = np.random.default_rng([seed, 13]).permutation(data.rows)
         count = min(max(1, round(plan.held * len(order))), len(order) - 1)
         self.held, data.rows = np.sort(order[:count]), np.sort(order[count:])
+        index = torch.from_numpy(self.held)
+        self.target = data.target.cpu()[index]
+        self.expected = float(data.y.cpu()[index].max(-1).values.mean())
         self.every = math.ceil(len(data.rows) / batch_size / CHECKS)
         self.curve: list[tuple[int, float]] = []
         self.best: NDArray[np.float64] | None = None
         self.state: list[torch.Tensor] = []
-        self.waited = 0
+        self.looks = 0
 
     def over(self, step: int, steps: int) -> bool:
         """Look, where a look is due after `step` of `steps`; is the training over?"""
@@ -53,30 +56,44 @@ class Watcher:
             return False
         scores = self.scores()
         self.curve.append((step, float(scores.mean())))
-        if self.best is None or self._clearly(self.best - scores):
-            self.best, self.waited = scores, 0
-            self.state = [p.detach().clone() for p in self._learning()]
+        if self.plan.on == "loss":
+            self._against_the_best(scores)
         else:
-            self.waited += 1
-        return self.waited >= self.plan.patience or step == steps
+            self._against_the_expected(scores)
+        return self.looks >= self.plan.patience or step == steps
 
     def scores(self) -> NDArray[np.float64]:
-        """(m,) cross-entropy with the held-out rows' targets, or 1 where the most likely classes differ."""
+        """(m,) the held-out rows' cross-entropy with their targets; on agreement 1 where the classes are the same."""
         logits = torch.from_numpy(predict(self.model, self.tokens, self.held))
-        target = self.target[torch.from_numpy(self.held)]
         if self.plan.on == "loss":
-            return cross_entropy(logits, target).double().numpy()
-        return (logits.argmax(1) != target.argmax(1)).double().numpy()
+            return cross_entropy(logits, self.target).double().numpy()
+        return (logits.argmax(1) == self.target.argmax(1)).double().numpy()
 
     def restore(self) -> None:
-        """Put the best state back."""
+        """Put the kept state back, where there is one."""
         with torch.no_grad():
-            for parameter, kept in zip(self._learning(), self.state, strict=True):
+            for parameter, kept in zip(self._learning(), self.state, strict=False):
                 parameter.copy_(kept)
+
+    def _against_the_best(self, scores: NDArray[np.float64]) -> None:
+        gain = np.inf if self.best is None else self.best - scores
+        error = np.std(gain, ddof=1) / math.sqrt(len(scores)) if self.best is not None and len(scores) > 1 else 0.0
+        if np.mean(gain) > error:
+            self.best, self.looks = scores, 0
+            self._keep()
+        else:
+            self.looks += 1
+
+    def _against_the_expected(self, scores: NDArray[np.float64]) -> None:
+        if scores.mean() < self.expected:
+            self.looks, self.state = 0, []
+            return
+        if self.looks == 0:
+            self._keep()
+        self.looks += 1
+
+    def _keep(self) -> None:
+        self.state = [p.detach().clone() for p in self._learning()]
 
     def _learning(self) -> list[torch.nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
-
-    def _clearly(self, gain: NDArray[np.float64]) -> bool:
-        error = gain.std(ddof=1) / math.sqrt(len(gain)) if len(gain) > 1 else 0.0
-        return bool(gain.mean() > self.plan.z * error)

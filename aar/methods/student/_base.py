@@ -28,16 +28,17 @@ class Adversary(NamedTuple):
 
 
 class Holdout(NamedTuple):
-    """Rows held out of a fit to say when it is over.
+    """Rows held out of a fit, a `held` share of them, to say when it is over. Looks are taken five times an epoch.
 
-    A `held` share of them is watched `on` their targets' cross-entropy or on agreement with the targets' classes. A
-    state is kept when it is better than the one kept before by more than `z` standard errors of the paired
-    difference; after `patience` looks without one the fit stops, and the kept state comes back.
+    `on` agreement: a look is good when the model names the targets' class at least as often as the labels' own mean
+    confidence says they are right; after `patience` good looks in a row the fit stops, and the first one's state comes
+    back. `on` loss: a look is good when the targets' cross-entropy is lower than the kept state's by more than one
+    standard error of the paired difference, and its state is then kept; after `patience` looks that are not, the fit
+    stops, and the kept state comes back.
     """
 
     held: float
-    on: Literal["loss", "agreement"]
-    z: float
+    on: Literal["agreement", "loss"]
     patience: int
 
 

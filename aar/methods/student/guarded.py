@@ -24,7 +24,7 @@ class Adversarial(Student):
     name = "adversarial"
     paper = "Robust SuperAlignment (Adv-W2S), NeurIPS 2025; Miyato et al. 2017"
     space: ClassVar[dict[str, Space]] = {
-        "eps": Float(low=0.0, high=0.5, default=0.05),
+        "eps": Float(low=0.0, high=0.5, default=0.1),
         "steps": Int(low=1, high=5, default=1),
         "share": Float(low=0.0, high=1.0, default=0.5),
     }
@@ -36,27 +36,27 @@ class Adversarial(Student):
 
 
 class EarlyStop(Student):
-    """Holds out a share of the transfer rows and keeps the first state that later ones do not clearly beat there.
+    """Holds out a share of the transfer rows and stops when agreement with their weak labels is what it should be.
 
-    No truth is asked: the held-out rows have weak labels (what the targets made of them), the only thing that a
-    trial has. `on=loss` watches their cross-entropy, `on=agreement` how often student and label name one class, five
-    times an epoch. A state replaces the kept one when it is better by more than `z` standard errors of the paired
-    difference (the one-standard-error rule at z = 1: prefer the earliest that is as good); after `patience` looks
-    without a replacement, or at the schedule's end, the kept state comes back. It sees fitting of noise, which does
-    not carry over to held-out rows; errors that the supervisor makes systematically do carry over.
+    `on=agreement`: a student with the concept agrees with its supervisor as often as the supervisor is right, and
+    agreement above that is bought by copying its errors. How often it is right it says itself: the mean confidence of
+    its labels, which is its accuracy where it is calibrated. `on=loss`: the weak labels' cross-entropy, by the
+    one-standard-error rule. That sees the fitting of noise, which does not carry over to held-out rows; errors that a
+    supervisor makes systematically do carry over. `Holdout` has both rules to the letter. No truth is asked: the
+    held-out rows have weak labels, like all that a trial sees. A confident supervisor is believed: labels that all
+    claim 100 % never stop the first rule.
     """
 
     name = "early_stop"
-    paper = "Prechelt 1998; Breiman et al. 1984; Burns et al. 2023, section 5.1"
+    paper = "Prechelt 1998; Burns et al. 2023, student-supervisor agreement"
     space: ClassVar[dict[str, Space]] = {
-        "on": Choice(options=("loss", "agreement"), default="loss"),
+        "on": Choice(options=("agreement", "loss"), default="agreement"),
         "held": Float(low=0.05, high=0.3, default=0.1),
-        "z": Float(low=0.0, high=3.0, default=1.0),
         "patience": Int(low=1, high=10, default=3),
     }
 
     @classmethod
     def learn(cls, trainee: Trainee, params: Mapping[str, Value]) -> None:
         """One fit that may end early."""
-        on: Literal["loss", "agreement"] = "agreement" if params["on"] == "agreement" else "loss"
-        trainee.fit(holdout=Holdout(float(params["held"]), on, float(params["z"]), int(params["patience"])))
+        on: Literal["agreement", "loss"] = "loss" if params["on"] == "loss" else "agreement"
+        trainee.fit(holdout=Holdout(float(params["held"]), on, int(params["patience"])))
