@@ -249,6 +249,20 @@ class Limits(Word):
     gpus: int = Field(default=0, ge=0, le=64)
 
 
+class ZeroShot(Word):
+    """How the strong model answers before any supervision.
+
+    `likelihood`, for a causal language model: the length-normalised log-probability of a class's answers after the
+    prompt. `similarity`, for an encoder: the cosine of the text and a class's sentences, over `temperature`. `answers`
+    hold one or several per class, in class order; `prompt` is a template over `text`.
+    """
+
+    how: Literal["likelihood", "similarity"] = "likelihood"
+    prompt: str = "{text}"
+    answers: tuple[str | tuple[str, ...], ...] = Field(min_length=2)
+    temperature: float = Field(default=0.05, gt=0)
+
+
 class TaskSpec(Word):
     """One weak-to-strong problem: data, splits, two models, how they train, seeds and limits."""
 
@@ -259,6 +273,7 @@ class TaskSpec(Word):
     splits: SplitSizes
     models: Models
     training: TrainingPair = TrainingPair()
+    zero_shot: ZeroShot | None = None
     seeds: Seeds = Seeds()
     floor_gap: float = Field(default=0.02, ge=0, le=1)
     limits: Limits = Limits()
@@ -316,12 +331,14 @@ class TrialStatus(StrEnum):
 
 
 class JobKind(StrEnum):
-    """What a job may see: weak jobs weak-split labels, ceiling jobs transfer labels, transfer jobs none.
+    """What a job may see: weak jobs weak-split labels, ceiling jobs transfer labels, the others none.
 
     A `control` job trains a recipe on answers made from transfer labels: what it leaves is no trial's business either.
     """
 
     PRETRAIN = "pretrain"
+    FEATURES = "features"
+    ZERO_SHOT = "zero_shot"
     WEAK = "weak"
     CEILING = "ceiling"
     TRANSFER = "transfer"
@@ -390,7 +407,8 @@ class JobSpec(Word):
 
     `inputs` maps a name under `in/` to the sha256 of its content; `predict` lists the splits whose rows are
     scored, with `rows` their counts; `members` is how many weak supervisors feed one student seed;
-    `outcome_words` how many words close a pre-training document; `source` the hash of the code that runs.
+    `outcome_words` how many words close a pre-training document; `width` how many features the model has, in a
+    features job; `source` the hash of the code that runs.
     """
 
     kind: JobKind
@@ -399,11 +417,13 @@ class JobSpec(Word):
     training: Training | None = None
     pretrain: Pretrain | None = None
     recipe: Recipe | None = None
+    zero_shot: ZeroShot | None = None
     inputs: dict[str, str] = {}
     rows: dict[str, int] = {}
     predict: tuple[str, ...] = ()
     members: int = 1
     outcome_words: int = 0
+    width: int = 0
     source: str = ""
 
 

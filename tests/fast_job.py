@@ -28,14 +28,14 @@ from typing import Any
 Json = dict[str, Any]
 GAINS = {
     "logconf": 0.07, "product": 0.03, "entropy": 0.01, "confidence_weighted": 0.02, "hard": 0.01, "sharpen": 0.01,
-    "confident": -0.03, "ensemble": 0.02, "linear_probe": -0.1,
+    "confident": -0.03, "overlap": 0.01, "em_posterior": 0.01, "ensemble": 0.02, "linear_probe": -0.1,
 }  # fmt: skip
 
 
 def accuracy(kind: str, recipe: Json | None) -> float:
     """How often a model of this kind is right."""
     if kind not in ("transfer", "control") or recipe is None:
-        return {"weak": 0.66, "ceiling": 0.93}[kind]
+        return {"weak": 0.66, "ceiling": 0.93, "zero_shot": 0.6, "features": 0.0}[kind]
     value = 0.74 + sum(GAINS.get(part["name"], 0.0) for part in recipe.values())
     if recipe["loss"]["name"] == "logconf":
         value += 0.05 - 0.1 * abs(recipe["loss"]["params"]["a"] - 0.75)
@@ -78,8 +78,12 @@ def answers(folder: Path, spec: Json, seed: int, how: str | None) -> Iterator[tu
     own = hashlib.sha256(json.dumps([seed, spec["recipe"]], sort_keys=True).encode())
     for path in sorted((folder / "in" / f"u{seed}").glob("*")):
         own.update(path.read_bytes())
+    if spec["kind"] == "features":
+        yield "features", bytes(4 * spec["rows"]["transfer"] * spec["width"])
     if spec["kind"] == "weak":
         yield "prior", array("f", [1 / spec["classes"]] * spec["classes"]).tobytes()
+        if (folder / "in" / f"u{seed}" / "val.labels").exists():
+            yield "calibration", array("f", [1.0, 0.5, 0.5, 0.7, 0.3, 0.3, 0.7]).tobytes()
     if spec["kind"] in ("transfer", "control"):
         yield "weight", array("f", [1.0] * spec["rows"]["transfer"]).tobytes()
     share = 0.5 if how == "guess" else accuracy(spec["kind"], spec["recipe"])

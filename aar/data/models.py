@@ -34,6 +34,8 @@ VOCABULARIES = (
     "vocab*.txt",
     "vocab*.json",
 )
+WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "dim")
+"""What the families call the width of their last layer in config.json."""
 WORD = re.compile(r"\w+|[^\w\s]")
 SPECIALS = ("[PAD]", "[UNK]")
 
@@ -48,6 +50,33 @@ class ResolvedModel(Word):
     folder: Path | None = None
     tokenizer_folder: Path | None = None
     revision: str | None = None
+
+    @property
+    def width(self) -> int:
+        """How many features its last layer has.
+
+        Raises:
+            AarError: the folder's config.json does not say.
+        """
+        if self.ref.tiny is not None:
+            return self.ref.tiny.width
+        config = self._config()
+        for level in (config, config.get("text_config", {})):
+            for key in WIDTH_KEYS:
+                if isinstance(level.get(key), int):
+                    return int(level[key])
+        raise AarError(f"{self.folder}: config.json gives no {', '.join(WIDTH_KEYS)}: how wide is this model?")
+
+    @property
+    def speaks(self) -> str | None:
+        """The class of its causal language-model head, or None where it has none to answer with."""
+        named: list[str] = self._config().get("architectures") or []
+        return next((name for name in named if name.endswith(("ForCausalLM", "LMHeadModel"))), None)
+
+    def _config(self) -> dict[str, Any]:
+        assert self.folder is not None, "a tiny model has no config.json"
+        config: dict[str, Any] = json.loads((self.folder / "config.json").read_bytes())
+        return config
 
 
 def resolve_model(spec: ModelSpec, other: ModelSpec, settings: Settings, field: str = "models.strong") -> ResolvedModel:

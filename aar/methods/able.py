@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
-from aar.types import ModelSpec, TaskSpec
+from aar.types import ModelSpec, TaskSpec, ZeroShot
 
 CAUSAL = ("ForCausalLM", "LMHeadModel")
 """How the architectures in config.json end that predict the next token."""
+NO_ZERO_SHOT = "its strong model has no zero-shot answers; give the task `zero_shot`, or pre-train it on a world"
 
 
 class Able(NamedTuple):
@@ -40,6 +41,7 @@ class Able(NamedTuple):
         return cls(
             provided=provided,
             calibration=not provided and task.splits.weak_val > 0,
+            zero_shot=zero_shot(task) is not None,
             chain=len(task.models.chain),
             classes=classes,
             causal=causal(task.models.strong),
@@ -63,3 +65,16 @@ def causal(model: ModelSpec) -> bool:
         return False
     named = json.loads(config.read_bytes()).get("architectures") or []
     return any(name.endswith(CAUSAL) for name in named)
+
+
+def zero_shot(task: TaskSpec) -> ZeroShot | None:
+    """How this task's strong model is asked before any supervision; None where there is no way.
+
+    The task's own `zero_shot`; or for a model pre-trained on the task's world, the world's outcome words.
+    """
+    if task.zero_shot is not None or task.data.world is None or task.models.strong.pretrain is None:
+        return task.zero_shot
+    from aar import worlds
+
+    words = worlds.get(task.data.world.name, task.data.world.params).class_words()
+    return ZeroShot(answers=words) if words and task.kind == "classification" else None

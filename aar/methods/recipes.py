@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from aar.methods.able import Able
+from aar.methods.able import NO_ZERO_SHOT, Able
 from aar.methods.losses import LOSSES
 from aar.methods.space import PartInfo, Space, checked, resolve, short, tidy
 from aar.methods.student import SCHEDULES, STUDENTS
@@ -155,6 +155,24 @@ PRESETS: tuple[Preset, ...] = (
         "Prechelt 1998",
         "ends when held-out weak labels are not learnt better: label-free, unlike a fixed number of epochs",
     ),
+    Preset(
+        "overlap-density",
+        _recipe(targets="overlap"),
+        "Shin et al. 2024",
+        "weighs up the rows where what the weak model knows meets what it does not",
+    ),
+    Preset(
+        "em-posterior",
+        _recipe(targets="em_posterior"),
+        "Dawid and Skene 1979",
+        "believes weak model and student as far as each is right on held-out rows",
+    ),
+    Preset(
+        "calibrated",
+        _recipe(targets="calibrated"),
+        "Guo et al. 2017",
+        "weak confidence means what it says before anything is learnt from it",
+    ),
 )
 
 
@@ -215,6 +233,23 @@ def illegal(recipe: Recipe, able: Able) -> str | None:
             f"student.self_train learns from the student's own answers, and targets.{targets.name} would mend them "
             "by the weak model's errors"
         )
+    return _unmet(recipe, able)
+
+
+def _unmet(recipe: Recipe, able: Able) -> str | None:
+    """Why the targets cannot have what they need, or None."""
+    part, who = TARGETS.get(recipe.targets.name), f"targets.{recipe.targets.name}"
+    needs = part.needs if part is not None else ()
+    if "zero_shot" in needs and not able.zero_shot:
+        return f"{who} asks the strong model before any supervision, but {NO_ZERO_SHOT}"
+    if "calibration" not in needs:
+        return None
+    if able.provided:
+        return f"{who} needs a weak model's held-out rows, but this task provides its weak labels"
+    if not able.calibration:
+        return f"{who} needs rows with truth that the weak model is not trained on, but splits.weak_val is 0"
+    if recipe.supervision.name != "single":
+        return f"{who} is fitted to one weak model's answers; supervision.{recipe.supervision.name} mixes several"
     return None
 
 

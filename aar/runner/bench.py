@@ -19,7 +19,7 @@ from aar.runner.store import Store
 from aar.sandbox.image import source_digest
 from aar.sandbox.protocol import Sandbox
 from aar.settings import Settings
-from aar.types import ModelSpec, TaskSpec, canonical_json, digest_of
+from aar.types import AarError, ModelSpec, TaskSpec, canonical_json, digest_of
 from aar.vault import Vault
 
 DOCUMENT_SEED = 90_001
@@ -58,6 +58,7 @@ class Problem:
         models = {STRONG: resolve_model(strong, strong, settings, "models.strong")}
         if task.models.weak.labels is None:
             models[WEAK] = resolve_model(task.models.weak, strong, settings, "models.weak")
+        _demand_answers(task, prepared, models[STRONG])
         store, vault = Store(settings.folder("store")), Vault(settings.folder("vault"))
         return cls(task, settings, prepared, store, vault, models)
 
@@ -142,6 +143,21 @@ class Problem:
             probs = np.fromfile(path, "<f4")
             out[split] = self.store.put(np.log(np.clip(probs, 1e-6, 1)).astype("<f4").tobytes())
         return out
+
+
+def _demand_answers(task: TaskSpec, prepared: Prepared, strong: ResolvedModel) -> None:
+    """What of `zero_shot` only the data and the model can tell."""
+    asked = task.zero_shot
+    if asked is None:
+        return
+    if len(asked.answers) != len(prepared.classes):
+        names = ", ".join(prepared.classes)
+        raise AarError(f"zero_shot.answers: {len(asked.answers)} for the classes {names}; give one for each")
+    if asked.how == "likelihood" and strong.speaks is None:
+        raise AarError(
+            "zero_shot.how: likelihood: models.strong has no causal language-model head (config.json, architectures); "
+            "use how: similarity, or a causal language model"
+        )
 
 
 @dataclass

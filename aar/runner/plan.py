@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from aar.data import read_texts, weak_draw
 from aar.methods import fill
+from aar.methods.able import NO_ZERO_SHOT, zero_shot
 from aar.methods.supervision import SUPERVISION
+from aar.methods.targets import TARGETS, Calibration, Need
 from aar.runner.bench import STRONG, WEAK, Problem
 from aar.sandbox.image import source_digest
-from aar.types import JobKind, JobSpec, Output, Recipe, Unit
+from aar.types import AarError, JobKind, JobSpec, Output, Recipe, Unit
 
 MEMBER_STRIDE = 100
 BLOB_BYTES = 8 << 30
@@ -38,8 +41,13 @@ def outputs(spec: JobSpec, units: tuple[Unit, ...]) -> tuple[Output, ...]:
     for unit in units:
         if spec.kind is JobKind.PRETRAIN:
             out.append(Output(name=f"u{unit.seed}.weights", kind="blob", max_bytes=BLOB_BYTES))
+        if spec.kind is JobKind.FEATURES:
+            out.append(Output(name=f"u{unit.seed}.features", kind="array", shape=(spec.rows["transfer"], spec.width)))
         if spec.kind is JobKind.WEAK:
             out.append(Output(name=f"u{unit.seed}.prior", kind="array", shape=(spec.classes,)))
+            if "val.labels" in unit.inputs:
+                size = Calibration.size(spec.classes)
+                out.append(Output(name=f"u{unit.seed}.calibration", kind="array", shape=(size,)))
         if spec.kind in (JobKind.TRANSFER, JobKind.CONTROL):
             shape = (spec.rows["transfer"],)
             out.append(Output(name=f"u{unit.seed}.weight", kind="array", shape=shape, optional=True))
@@ -93,15 +101,45 @@ class Planner:
         spec = spec.model_copy(update={"training": base, "recipe": matched})
         return Planned(spec, tuple(Unit(seed=s) for s in seeds), inputs)
 
+    def features(self, weights: str | None) -> Planned:
+        """The strong model's pooled features on the transfer texts, before it is trained. Always seed 0."""
+        inputs = Inputs({}, {})
+        names = self._model_inputs(STRONG, inputs, weights)
+        names["transfer.jsonl"] = self._text("transfer", inputs)
+        model = self.problem.models[STRONG]
+        spec = JobSpec(
+            kind=JobKind.FEATURES, classes=self.problem.classes, model=model.ref, inputs=names, width=model.width,
+            rows={"transfer": self.problem.prepared.counts["transfer"]}, source=source_digest(),
+        )  # fmt: skip
+        return Planned(spec, (Unit(seed=0),), inputs)
+
+    def zero_shot(self, sealed: bool, weights: str | None) -> Planned:
+        """The strong model's own answers before any supervision. Always seed 0.
+
+        Raises:
+            AarError: the task has no way to get them.
+        """
+        asked = zero_shot(self.problem.task)
+        if asked is None:
+            raise AarError(f"task {self.problem.task.name}: {NO_ZERO_SHOT}")
+        inputs = Inputs({}, {})
+        names = self._model_inputs(STRONG, inputs, weights)
+        spec = self._predicting(JobKind.ZERO_SHOT, STRONG, names, ["transfer"], sealed, inputs)
+        return Planned(spec.model_copy(update={"zero_shot": asked}), (Unit(seed=0),), inputs)
+
     def transfer(
-        self, seeds: list[int], recipe: Recipe, sealed: bool, weights: str | None, weak: dict[int, dict[str, str]]
-    ) -> Planned:
-        """A recipe's students. `weak[seed]` holds digests `transfer` and `prior` of each weak seed it needs."""
+        self, seeds: list[int], recipe: Recipe, sealed: bool, weights: str | None, weak: dict[int, dict[str, str]],
+        known: Mapping[str, str] | None = None,
+    ) -> Planned:  # fmt: skip
+        """A recipe's students. `weak[seed]` holds digests `transfer` and `prior` of each weak seed it needs, and
+        `calibration` where its targets need that; `known` what else they need, by name.
+        """
         filled = fill(recipe, self.problem.task.training.strong)
         count = members(filled)
         inputs = Inputs({}, {})
         names = self._model_inputs(STRONG, inputs, weights)
         names["transfer.jsonl"] = self._text("transfer", inputs)
+        names |= {name: self._stored(digest, inputs) for name, digest in (known or {}).items()}
         units = []
         for seed in seeds:
             own: dict[str, str] = {}
@@ -110,6 +148,8 @@ class Planner:
                 own[f"weak{j}"] = self._stored(source["transfer"], inputs)
                 if j == 0 and "prior" in source:
                     own["prior"] = self._stored(source["prior"], inputs)
+                if j == 0 and "calibration" in needs(filled):
+                    own["calibration"] = self._stored(source["calibration"], inputs)
             units.append(Unit(seed=seed, inputs=own))
         spec = self._predicting(JobKind.TRANSFER, STRONG, names, [], sealed, inputs)
         rows = spec.rows | {"transfer": self.problem.prepared.counts["transfer"]}
@@ -175,6 +215,11 @@ class Planner:
 def members(recipe: Recipe) -> int:
     """Weak models behind one student seed of a filled recipe."""
     return SUPERVISION[recipe.supervision.name].members(recipe.supervision.params)
+
+
+def needs(recipe: Recipe) -> tuple[Need, ...]:
+    """What a recipe's targets are made of besides the weak labels."""
+    return TARGETS[recipe.targets.name].needs
 
 
 def weak_seeds(recipe: Recipe, seeds: list[int]) -> list[int]:

@@ -11,7 +11,7 @@ from aar.executor import Stopped
 from aar.ledger import LeaseLost, TrialRow, UnitRow
 from aar.runner.bench import STRONG, WEAK, Bench
 from aar.runner.evidence import Evidence
-from aar.runner.plan import Planned, Planner, weak_seeds
+from aar.runner.plan import Planned, Planner, needs, weak_seeds
 from aar.runner.units import JobFailed, ensure
 from aar.types import AarError, Recipe, TrialStatus, canonical_json
 
@@ -88,8 +88,25 @@ class Runner:
         else:
             rows = self.weak(weak_seeds(recipe, seeds), sealed, trial)
             weak = {seed: row.outputs for seed, row in rows.items()}
-        planned = self.planner.transfer(seeds, recipe, sealed, self.weights(STRONG), weak)
+        known = {}
+        if "features" in needs(recipe):
+            known["features"] = self.features(trial)
+        if "zero_shot" in needs(recipe):
+            known["zero_shot"] = self.zero_shot(trial=trial).outputs["transfer"]
+        planned = self.planner.transfer(seeds, recipe, sealed, self.weights(STRONG), weak, known)
         return ensure(self.bench, change(planned), trial)
+
+    def features(self, trial: int | None = None) -> str:
+        """Digest of the strong model's features on the transfer texts, computed once."""
+        return ensure(self.bench, self.planner.features(self.weights(STRONG)), trial)[0].outputs["features"]
+
+    def zero_shot(self, sealed: bool = False, trial: int | None = None) -> UnitRow:
+        """The strong model's own answers (logits by split) before any supervision, asked once.
+
+        Raises:
+            AarError: the task has no way to get them.
+        """
+        return ensure(self.bench, self.planner.zero_shot(sealed, self.weights(STRONG)), trial)[0]
 
     # ------------------------------------------------------------ trials
 

@@ -33,6 +33,7 @@ from aar.types import (
 WAITS = (1.0, 10.0, 60.0)
 """Seconds before another try when the machinery failed; after the last the search stops, to be resumed."""
 CURVE_POINTS = 50
+UNTAINTED = (JobKind.TRANSFER, JobKind.FEATURES, JobKind.ZERO_SHOT)
 
 
 class JobFailed(Exception):
@@ -114,9 +115,9 @@ def _compute(bench: Bench, planned: Planned, units: tuple[Unit, ...], trial: int
 
 
 def _check_taint(bench: Bench, planned: Planned, units: Sequence[Unit]) -> None:
-    """Rule 1: nothing that was derived from labels a trial must not see goes into a trial."""
+    """Rule 1: nothing that was derived from labels a trial must not see goes into a trial, or into what feeds one."""
     spec, released = planned.spec, planned.inputs.released
-    if spec.kind is not JobKind.TRANSFER:
+    if spec.kind not in UNTAINTED:
         return
     for name, digest in [*spec.inputs.items(), *(item for u in units for item in u.inputs.items())]:
         if name.endswith(".labels") or digest in released or bench.ledger.tainted(digest):

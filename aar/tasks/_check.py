@@ -38,6 +38,7 @@ def problems(spec: TaskSpec) -> Iterator[Problem]:
     for i, model in enumerate(spec.models.chain):
         yield from _model(f"models.chain.{i}", model, world, strong)
     yield from _labels(spec)
+    yield from _zero_shot(spec)
     if spec.seeds.screen > spec.seeds.full:
         yield "seeds.screen", f"{spec.seeds.screen}: must be <= seeds.full ({spec.seeds.full})"
 
@@ -187,6 +188,29 @@ def _model(field: str, model: ModelSpec, world: bool, strong: ModelSpec) -> Iter
     if model.tokenizer and (model.labels or model.tokenizer not in choices):
         why = "labels need no tokenizer; remove it" if model.labels else f"here it can be {' or '.join(choices)}"
         yield f"{field}.tokenizer", f"{model.tokenizer}: {why}"
+
+
+def _zero_shot(spec: TaskSpec) -> Iterator[Problem]:
+    asked, strong = spec.zero_shot, spec.models.strong
+    if asked is None:
+        return
+    if spec.kind != "classification":
+        yield "zero_shot", f"a {spec.kind} task has no classes to ask for; remove it"
+    if spec.data.world:
+        yield "zero_shot", "a world brings its own outcome words; remove it"
+    elif strong.tiny and asked.how == "likelihood":
+        yield "zero_shot.how", "likelihood: a tiny model that never read such text has no answer; remove zero_shot"
+    try:
+        if (fields := template_fields(asked.prompt)) != ("text",):
+            yield "zero_shot.prompt", f"names {', '.join(fields)}; it is a template over {{text}} alone"
+    except AarError as error:
+        yield "zero_shot.prompt", str(error)
+    if spec.data.classes is not None and len(asked.answers) != len(spec.data.classes):
+        yield "zero_shot.answers", f"{len(asked.answers)} for {len(spec.data.classes)} classes; give one a class"
+    for i, answer in enumerate(asked.answers):
+        texts = [answer] if isinstance(answer, str) else answer
+        if not texts or not all(text.strip() for text in texts):
+            yield f"zero_shot.answers.{i}", f"{answer!r}: empty; give at least one word"
 
 
 def _labels(spec: TaskSpec) -> Iterator[Problem]:

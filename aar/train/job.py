@@ -17,11 +17,14 @@ from safetensors.torch import save
 
 from aar.methods.student import SCHEDULES, STUDENTS
 from aar.methods.supervision import SUPERVISION
-from aar.train.loop import Progress, predict
+from aar.methods.targets._calibration import calibrate
+from aar.train.context import read_context
+from aar.train.loop import Progress, all_features, predict
 from aar.train.models import Classifier, build, config_device, with_adapters, without_adapters
 from aar.train.pretrain import pretrain
 from aar.train.tokens import Tokenizer, Tokens, read_texts
 from aar.train.trainee import Trainee
+from aar.train.zero_shot import Asker
 from aar.types import JobFile, JobKind, Recipe, Training, Unit
 
 
@@ -48,6 +51,10 @@ class Job:
         for unit in self.file.units:
             if self.spec.kind is JobKind.PRETRAIN:
                 self._pretrain(unit)
+            elif self.spec.kind is JobKind.FEATURES:
+                self._features(unit)
+            elif self.spec.kind is JobKind.ZERO_SHOT:
+                self._zero_shot(unit)
             elif self.spec.kind is JobKind.WEAK:
                 self._weak(unit)
             else:
@@ -69,6 +76,16 @@ class Job:
         blob = save({name: t.detach().cpu().contiguous() for name, t in backbone.state_dict().items()})
         self._write(f"u{unit.seed}.weights", blob)
 
+    def _features(self, unit: Unit) -> None:
+        features = all_features(self._fresh(unit.seed, Training()), self.tokens("transfer"))
+        self._write(f"u{unit.seed}.features", features.cpu().numpy().tobytes())
+
+    def _zero_shot(self, unit: Unit) -> None:
+        asker = Asker(self.spec, self.inputs, self.tokenizer, self.device)
+        for split in self.spec.predict:
+            logits = asker.logits(read_texts(self.inputs / f"{split}.jsonl"))
+            self._write(f"u{unit.seed}.{split}", logits.tobytes())
+
     def _weak(self, unit: Unit) -> None:
         training = self._training()
         texts = self.tokenizer(read_texts(self.unit_file(unit, "train.jsonl")))
@@ -78,8 +95,12 @@ class Job:
             self.progress,
         )  # fmt: skip
         trainee.fit()
-        held = self.unit_file(unit, "val.labels")
-        shares = np.fromfile(held, np.int32) if held.exists() else labels
+        shares = labels
+        if self.unit_file(unit, "val.labels").exists():
+            held = self.tokenizer(read_texts(self.unit_file(unit, "val.jsonl")))
+            shares = read_labels(self.unit_file(unit, "val.labels"), len(held))
+            fitted = calibrate(predict(trainee.model, held), shares)
+            self._write(f"u{unit.seed}.calibration", fitted.packed().tobytes())
         # Laplace: a class the held-out slice happens to lack still has a share.
         counts = np.bincount(shares, minlength=self.spec.classes) + 1
         prior = (counts / counts.sum()).astype(np.float32)
@@ -92,7 +113,7 @@ class Job:
         schedule = SCHEDULES[recipe.schedule.name].training(recipe.schedule.params, self._training())
         training = student.training(recipe.student.params, schedule)
         transfer = self.tokens("transfer")
-        prior = None
+        prior = context = None
         if self.spec.kind is JobKind.CEILING:
             y = self._one_hot(read_labels(self.inputs / "transfer.labels", len(transfer)))
             recipe = Recipe(student=recipe.student, schedule=recipe.schedule)
@@ -103,8 +124,10 @@ class Job:
             y = SUPERVISION[recipe.supervision.name].combine(probs, recipe.supervision.params)
             if self.unit_file(unit, "prior").exists():
                 prior = torch.from_numpy(read_array(self.unit_file(unit, "prior"), (self.spec.classes,)))
+            context = read_context(self.inputs, self.unit_file(unit, ""), unit.seed, len(transfer), self.spec.classes)
         trainee = Trainee(
             lambda: self._fresh(unit.seed, training), transfer, y, recipe, training, unit.seed, self.progress, prior,
+            context,
             folder=self.inputs / "model",
         )  # fmt: skip
         student.learn(trainee, recipe.student.params)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -66,24 +66,44 @@ class Tokenizer:
             self.hf = AutoTokenizer.from_pretrained(folder, local_files_only=True, truncation_side=ref.truncate)
             self.size = len(self.hf)
 
-    def __call__(self, texts: list[str]) -> Tokens:
+    def __call__(
+        self, texts: list[str], room: int | None = None, keep: Literal["start", "end"] | None = None
+    ) -> Tokens:
         """Tokenise all texts in one batch; an empty text becomes one unknown token.
 
-        Rows of more than `max_length` tokens lose their `truncate` end; special tokens stay.
+        Rows of more than `room` tokens (default `max_length`) keep their first or their last ones: `keep`, or what the
+        model's `truncate` leaves. Special tokens stay.
         """
+        room = room or self.max_length
+        end = keep == "end" if keep is not None else self.truncate == "left"
         if self.words is not None:
             unknown = self.words.get("[UNK]", 1)
-            kept = slice(-self.max_length, None) if self.truncate == "left" else slice(self.max_length)
+            kept = slice(-room, None) if end else slice(room)
             ids = [[self.words.get(w, unknown) for w in WORD.findall(t.lower())][kept] for t in texts]
             pad = self.words.get("[PAD]", 0)
         else:
-            ids = self.hf(texts, truncation=True, max_length=self.max_length, padding=False)["input_ids"]
+            self.hf.truncation_side = "left" if end else "right"
+            ids = self.hf(texts, truncation=True, max_length=room, padding=False)["input_ids"]
             unknown = next(i for i in (self.hf.unk_token_id, self.hf.eos_token_id, 0) if i is not None)
             pad = next(i for i in (self.hf.pad_token_id, self.hf.eos_token_id, 0) if i is not None)
         ids = [row or [unknown] for row in ids]
         start = np.cumsum([0, *map(len, ids)], dtype=np.int64)
         flat = np.fromiter((i for row in ids for i in row), dtype=np.int64, count=int(start[-1]))
         return Tokens(flat, start, pad)
+
+    def continuation(self, text: str) -> list[int]:
+        """Ids of a text that goes on where another ended: nothing is added, nothing cut.
+
+        Raises:
+            ValueError: it has no token.
+        """
+        if self.words is not None:
+            ids = [self.words.get(w, self.words.get("[UNK]", 1)) for w in WORD.findall(text.lower())]
+        else:
+            ids = self.hf(text, add_special_tokens=False)["input_ids"]
+        if not ids:
+            raise ValueError(f"{text!r} has no token")
+        return ids
 
 
 def epoch_batches(lengths: NDArray[np.int64], size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:

@@ -38,6 +38,10 @@ class World(Protocol):
         """How many words follow the text in each document."""
         ...
 
+    def class_words(self) -> tuple[tuple[str, ...], ...]:
+        """The words that follow a text of each class, in class order; empty where documents tell no class."""
+        ...
+
 
 @runtime_checkable
 class Perturbs(Protocol):

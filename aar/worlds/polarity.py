@@ -57,6 +57,10 @@ class Polarity(Word):
         """Two outcome words close each document."""
         return 2
 
+    def class_words(self) -> tuple[tuple[str, ...], ...]:
+        """Losses follow negative sentences, wins positive ones."""
+        return tuple(f"loss{i}" for i in range(self.outcomes)), tuple(f"win{i}" for i in range(self.outcomes))
+
     def generate(self, n: int, seed: int) -> tuple[list[str], NDArray[np.int32]]:
         """`n` sentences and their labels; a pure function of (parameters, n, seed)."""
         tokens, labels = self._draw(n, np.random.default_rng([seed, 1]))

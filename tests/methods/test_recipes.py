@@ -11,7 +11,7 @@ import pytest
 from aar.methods import NAIVE, PARTS, PRESETS, Able, distance, fill, illegal, label, parse, recipe_hash, spaces
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS, Context
-from aar.types import SLOTS, AarError, Part, Recipe, Training
+from aar.types import SLOTS, AarError, Part, Recipe, Training, ZeroShot
 from tests.rows import PROVIDED, TASK
 
 BASE = Training(lr=5e-4, epochs=2, batch_size=32)
@@ -103,10 +103,35 @@ def test_illegal_combinations_are_named() -> None:
 
 
 def test_what_a_task_can_give_its_recipes() -> None:
-    assert Able.of(TASK) == Able(calibration=True, classes=2)
-    assert Able.of(PROVIDED) == Able(provided=True, calibration=False)
+    assert Able.of(TASK) == Able(calibration=True, zero_shot=True, classes=2)
+    assert Able.of(PROVIDED) == Able(provided=True, calibration=False, zero_shot=True)
     bare = TASK.model_copy(update={"splits": TASK.splits.model_copy(update={"weak_val": 0})})
     assert not Able.of(bare).calibration
+    strong = TASK.models.strong.model_copy(update={"pretrain": None})
+    untold = TASK.model_copy(update={"models": TASK.models.model_copy(update={"strong": strong})})
+    assert not Able.of(untold).zero_shot, "a model that never read the world's documents knows none of its words"
+    asked = untold.model_copy(update={"zero_shot": ZeroShot(answers=("no", "yes"))})
+    assert Able.of(asked).zero_shot
+
+
+@pytest.mark.parametrize(
+    ("targets", "able", "why"),
+    [
+        ("zero_shot_blend", Able(zero_shot=False), "before any supervision, but its strong model has no zero-shot"),
+        ("calibrated", Able(provided=True, calibration=False), "this task provides its weak labels"),
+        ("em_posterior", Able(calibration=False), "splits.weak_val is 0"),
+    ],
+)
+def test_targets_that_cannot_have_what_they_need_are_illegal(targets: str, able: Able, why: str) -> None:
+    asked = Recipe(targets=Part(name=targets))
+    assert why in (illegal(asked, able) or "") and f"targets.{targets}" in (illegal(asked, able) or "")
+    assert illegal(asked, Able(zero_shot=True)) is None and illegal(Recipe(), able) is None
+
+
+def test_a_calibration_is_of_one_weak_model() -> None:
+    both = Recipe(supervision=Part(name="ensemble"), targets=Part(name="calibrated"))
+    assert "supervision.ensemble mixes several" in (illegal(both, Able()) or "")
+    assert illegal(both.model_copy(update={"targets": Part(name="topofilter")}), Able()) is None
 
 
 def test_the_host_lists_parts_without_torch() -> None:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from aar.methods.losses import LOSSES
+from aar.methods.targets import Calibration
 from aar.train.job import main
 from aar.train.loop import Progress, Supervised, fit, predict, rate
 from aar.train.models import Classifier, build, pooled
@@ -178,7 +179,7 @@ def test_a_weak_job_writes_logits_and_prior_for_each_seed(tmp_path: Path, inputs
         rows={"dev": 50},
         predict=("dev",),
     )
-    names = [f"u{s}.{n}" for s in (1, 2) for n in ("dev", "prior")]
+    names = [f"u{s}.{n}" for s in (1, 2) for n in ("dev", "prior", "calibration")]
     out = job(tmp_path, spec, [Unit(seed=1), Unit(seed=2)], names)
     logits = np.frombuffer(out["u1.dev"], np.float32).reshape(50, 2)
     assert (logits.argmax(1) == toy(50, 9)[1]).mean() > 0.9
@@ -186,6 +187,8 @@ def test_a_weak_job_writes_logits_and_prior_for_each_seed(tmp_path: Path, inputs
     held = toy(120, 1)[1][:20]
     prior = np.frombuffer(out["u1.prior"], np.float32)
     assert prior == pytest.approx((np.bincount(held, minlength=2) + 1) / 22), "class shares of weak_val, not of train"
+    fitted = Calibration.unpacked(np.frombuffer(out["u1.calibration"], np.float32), 2)
+    assert fitted.prior == pytest.approx(prior, rel=1e-5) and np.diag(fitted.confusion).min() > 0.8
     progress = [json.loads(line) for line in (tmp_path / "out" / "progress.jsonl").read_text().splitlines()]
     assert {"seed", "step", "steps", "loss", "examples_s"} <= set(progress[0]) and progress[-1]["what"] == "done"
 

@@ -26,6 +26,22 @@ class Calibration(NamedTuple):
     confusion: NDArray[np.float64]
     prior: NDArray[np.float64]
 
+    @staticmethod
+    def size(classes: int) -> int:
+        """Numbers in `packed`."""
+        return 1 + classes + classes**2
+
+    def packed(self) -> NDArray[np.float32]:
+        """As one float32 array: the temperature, the prior, the confusion row by row."""
+        return np.concatenate([[self.temperature], self.prior, self.confusion.ravel()]).astype(np.float32)
+
+    @classmethod
+    def unpacked(cls, numbers: NDArray[np.float32], classes: int) -> Calibration:
+        """What `packed` packed."""
+        values = numbers.astype(np.float64)
+        prior, confusion = values[1 : 1 + classes], values[1 + classes :].reshape(classes, classes)
+        return cls(float(values[0]), confusion / confusion.sum(1, keepdims=True), prior / prior.sum())
+
 
 class Context(NamedTuple):
     """What a part may know besides the weak labels; only what it names in `needs` is there.
@@ -62,6 +78,15 @@ def everything(target: NDArray[np.float32]) -> Made:
     """These targets, every row kept with weight 1."""
     n = len(target)
     return Made(target, np.ones(n, np.float32), np.ones(n, np.bool_))
+
+
+def surest(y: NDArray[np.float32], score: NDArray[np.float32], q: float) -> NDArray[np.bool_]:
+    """Within each weak class the ceil(q * m) of its m rows with the highest score (n,), so that no class dies out."""
+    label, keep = y.argmax(1), np.zeros(len(y), np.bool_)
+    for c in range(y.shape[1]):
+        rows = np.flatnonzero(label == c)
+        keep[rows[np.argsort(-score[rows], kind="stable")[: int(np.ceil(q * len(rows)))]]] = True
+    return keep
 
 
 def one_hot(y: NDArray[np.float32]) -> NDArray[np.float32]:

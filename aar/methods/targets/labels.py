@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aar.methods.space import Float, Space
-from aar.methods.targets._base import Context, Made, Targets, everything, one_hot
+from aar.methods.targets._base import Context, Made, Targets, everything, one_hot, surest
+from aar.methods.targets._calibration import softmax
 from aar.types import Value
+
+ROUNDS = 1000
 
 
 class Soft(Targets):
@@ -48,8 +51,7 @@ class Sharpen(Targets):
     def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
         """Row-normalised y ** (1 / T), in log space."""
         logits = np.log(np.clip(y.astype(np.float64), 1e-12, None)) / float(params["T"])
-        powered = np.exp(logits - logits.max(1, keepdims=True))
-        return everything((powered / powered.sum(1, keepdims=True)).astype(np.float32))
+        return everything(softmax(logits).astype(np.float32))
 
 
 class Confident(Targets):
@@ -62,10 +64,28 @@ class Confident(Targets):
     @classmethod
     def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
         """Within each weak class the ceil(q * m) most confident rows are kept, so that no class dies out."""
-        confidence, label = y.max(1), y.argmax(1)
-        keep = np.zeros(len(y), np.bool_)
-        for c in range(y.shape[1]):
-            rows = np.flatnonzero(label == c)
-            count = int(np.ceil(float(params["q"]) * len(rows)))
-            keep[rows[np.argsort(-confidence[rows], kind="stable")[:count]]] = True
-        return Made(y, np.ones(len(y), np.float32), keep)
+        return Made(y, np.ones(len(y), np.float32), surest(y, y.max(1), float(params["q"])))
+
+
+class LogOdds(Targets):
+    """Weak log-odds shifted so that no class is preferred: softmax(log y - tau b), b making class shares equal.
+
+    A weak model that leans to one class passes that lean on. At tau = 1 the mean target of every class is 1 / C; for
+    two classes b is one threshold on the log-odds. Right where classes really are about even.
+    """
+
+    name = "log_odds"
+    paper = "Burns et al. 2023 (balanced threshold); Menon et al. 2021 (logit adjustment)"
+    space: ClassVar[dict[str, Space]] = {"tau": Float(low=0.0, high=1.0, default=1.0)}
+
+    @classmethod
+    def make(cls, y: NDArray[np.float32], params: Mapping[str, Value], context: Context) -> Made:
+        """b by proportional fitting (Sinkhorn): rows sum to 1, columns to n / C, in turn."""
+        log_y = np.log(np.clip(y.astype(np.float64), 1e-6, None))
+        shift = np.zeros(y.shape[1])
+        for _ in range(ROUNDS):
+            share = softmax(log_y - shift).mean(0)
+            shift += np.log(share * len(share))
+            if np.abs(share * len(share) - 1).max() < 1e-6:
+                break
+        return everything(softmax(log_y - float(params["tau"]) * shift).astype(np.float32))
