@@ -227,12 +227,6 @@ def illegal(recipe: Recipe, able: Able) -> str | None:
             "student.generative_first learns to predict the next token, but the strong model is no causal language "
             "model: no architecture in its config.json ends in ForCausalLM or LMHeadModel"
         )
-    targets = TARGETS.get(recipe.targets.name)
-    if recipe.student.name == "self_train" and targets is not None and "calibration" in targets.needs:
-        return (
-            f"student.self_train learns from the student's own answers, and targets.{targets.name} would mend them "
-            "by the weak model's errors"
-        )
     return _unmet(recipe, able)
 
 
@@ -250,6 +244,9 @@ def _unmet(recipe: Recipe, able: Able) -> str | None:
         return f"{who} needs rows with truth that the weak model is not trained on, but splits.weak_val is 0"
     if recipe.supervision.name != "single":
         return f"{who} is fitted to one weak model's answers; supervision.{recipe.supervision.name} mixes several"
+    student = STUDENTS.get(recipe.student.name)
+    if student is not None and student.relabels:
+        return f"{who} is fitted to the weak model's answers; student.{recipe.student.name} replaces them by its own"
     return None
 
 

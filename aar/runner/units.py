@@ -129,7 +129,7 @@ def _launch(bench: Bench, planned: Planned, units: tuple[Unit, ...], keys: list[
     finished = [
         a for a in bench.ledger.attempts(bench.search) if a["status"] != "running" and json.loads(a["keys"]) == keys
     ]
-    attempt = f"{spec.kind}-{digest_of([bench.search, keys])[:12]}-{len(finished)}"
+    attempt = f"{spec.kind.replace('_', '-')}-{digest_of([bench.search, keys])[:12]}-{len(finished)}"
     folder = settings.folder("jobs") / attempt
     released = folder / "released"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # labels lie in it: not for other users of the machine

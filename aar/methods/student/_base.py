@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +77,9 @@ class Trainee(Protocol):
 
 
 class Student(PartInfo):
-    """How the strong model is trained."""
+    """How the strong model is trained. `relabels`: it makes targets of its own answers too, not of weak labels only."""
+
+    relabels: ClassVar[bool] = False
 
     @classmethod
     def training(cls, params: Mapping[str, Value], schedule: Training) -> Training:

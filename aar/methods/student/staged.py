@@ -43,6 +43,7 @@ class SelfTrain(Student):
     """
 
     name = "self_train"
+    relabels = True
     paper = "Lee 2013; Wei et al. 2021"
     space: ClassVar[dict[str, Space]] = {
         "rounds": Int(low=1, high=4, default=1),
