@@ -157,10 +157,10 @@ def fit(
         with autocast(device):
             logits = model(*batch) if features is None else model.head(*batch)
             further = [noised(model, batch, noise).float()] if noise > 0 else []
-        given = (data.y[index], data.target[index], data.weight[index], step / steps, *further)
-        loss = loss_fn(logits.float(), *given)
+        y, target, weight = data.y[index], data.target[index], data.weight[index]
+        loss = loss_fn(logits.float(), y, target, weight, step / steps, *further)
         if attack is not None and features is None:
-            loss = attack.mixed(loss, model, batch, *given)
+            loss = attack.mixed(loss, model, batch, y, target, weight, step / steps, *further)
         opt.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(opt.param_groups[0]["params"], 1.0)
