@@ -127,7 +127,7 @@ PRESETS: tuple[Preset, ...] = (
     ),
     Preset(
         "adv-w2s",
-        _recipe(loss="logconf", student="adversarial"),
+        _recipe(loss="logconf", student=("adversarial", {"share": 1.0})),
         "Robust SuperAlignment (Adv-W2S), NeurIPS 2025",
         "worst-case inputs ask for the concept, not for the words that weak errors hang on",
     ),
@@ -152,8 +152,8 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "early-stopping",
         _recipe(student="early_stop"),
-        "Prechelt 1998",
-        "ends when held-out weak labels are not learnt better: label-free, unlike a fixed number of epochs",
+        "Prechelt 1998; Burns et al. 2023, student-supervisor agreement",
+        "ends when agreement is what the supervisor's own confidence promises",
     ),
     Preset(
         "overlap-density",

@@ -62,4 +62,5 @@ def worst_shift(model: Classifier, ids: Tensor, mask: Tensor, target: Tensor, ep
 
 def _norm(x: Tensor) -> Tensor:
     """Euclidean norm (b, 1, 1) of each text's (t, d)."""
-    return x.flatten(1).norm(dim=1)[:, None, None]
+    size: Tensor = x.flatten(1).norm(dim=1)
+    return size[:, None, None]

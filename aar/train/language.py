@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -81,4 +81,5 @@ def speaking(model: Classifier, folder: Path) -> nn.Module:
         head.weight = backbone.get_input_embeddings().weight
     elif any(not p.requires_grad for p in backbone.parameters()):
         head.requires_grad_(False)
-    return speaker.to(model.head.weight.device).eval()
+    speaker = speaker.to(model.head.weight.device).eval()
+    return cast(nn.Module, speaker)

@@ -11,6 +11,7 @@ from aar import search
 from aar.methods import Able, illegal
 from aar.methods.able import causal
 from aar.methods.targets import TARGETS
+from aar.methods.targets.labels import Soft
 from aar.types import ModelSpec, Part, Recipe, Tiny
 from tests.real import minilm_folder
 from tests.rows import TASK
@@ -73,7 +74,7 @@ def test_an_encoder_is_rejected_and_the_search_never_proposes_to_read_with_it() 
 
 
 def test_self_training_is_not_mended_by_the_weak_models_errors(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Mended(TARGETS["soft"]):  # type: ignore[name-defined, misc]
+    class Mended(Soft):
         """Needs to know how the weak model errs."""
 
         name = "mended"

@@ -67,9 +67,10 @@ def make(tmp_path: Path) -> Make:
         seed: int = 3,
         ref: ModelRef = REF,
         out: io.StringIO | None = None,
+        texts: list[str] | None = None,
     ) -> Recording:
         tokenizer = Tokenizer(ref, tmp_path)
-        texts, labels = toy(ROWS, 0)
+        usual, labels = toy(ROWS, 0)
 
         def fresh() -> Classifier:
             torch.manual_seed(seed)
@@ -78,7 +79,7 @@ def make(tmp_path: Path) -> Make:
                 with_adapters(model, training.lora)
             return model.eval()
 
-        rows = tokenizer(texts)
+        rows = tokenizer(texts or usual)
         labelled = 0.8 * one_hot(labels) + 0.1 if y is None else y
         return Recording(
             fresh, rows, labelled, recipe or Recipe(), training, seed, Progress(out or io.StringIO(), "t"),
@@ -91,7 +92,7 @@ def make(tmp_path: Path) -> Make:
 def learnt(make: Make, name: str, params: Mapping[str, Value] | None = None, **more: Any) -> Recording:
     """A trainee after `name` has taught it, under the schedule that part asks for."""
     plan = more.pop("training", PLAN)
-    full = fill(Recipe(student=Part(name=name)), plan).student.params | (params or {})
+    full = fill(Recipe(student=Part(name=name)), plan).student.params | dict(params or {})
     trainee = make(training=STUDENTS[name].training(full, plan), **more)
     STUDENTS[name].learn(trainee, full)
     return trainee
@@ -114,7 +115,7 @@ def save_folder(folder: Path, kind: str) -> ModelRef:
     from transformers import BertConfig, BertModel, GPTNeoXConfig, GPTNeoXForCausalLM, GPTNeoXModel
 
     shape = {"vocab_size": len(WORDS), "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-             "intermediate_size": 32, "max_position_embeddings": 16}  # fmt: skip
+             "intermediate_size": 32, "max_position_embeddings": 16, "initializer_range": 0.2}  # fmt: skip
     torch.manual_seed(0)
     made: Any = {
         "bert": lambda: BertModel(BertConfig(**shape)),
@@ -282,7 +283,7 @@ def test_the_worst_shift_hurts_stays_in_its_ball_and_leaves_pads(make: Make, ste
         clean = cross_entropy(model(ids, mask), target)
         hurt = cross_entropy(model(ids, mask, shift), target)
         embedded = model.embed(ids) * mask.unsqueeze(-1)
-    assert (hurt >= clean - 1e-6).all() and hurt.mean() > clean.mean() + 0.01
+    assert (hurt >= clean - 1e-6).all() and hurt.mean() > 1.005 * clean.mean()
     size, radius = shift.flatten(1).norm(dim=1), 0.05 * embedded.flatten(1).norm(dim=1)
     assert torch.allclose(size, radius, rtol=1e-3), "a loss that can rise further ends on the surface"
     assert not shift[~mask].any()
@@ -334,22 +335,24 @@ LONG = Training(epochs=30, lr=2e-2, batch_size=8, decay="constant")
 def test_stopping_on_loss_ends_a_fit_of_noise_and_brings_the_best_state_back(
     make: Make, watchers: list[Watcher]
 ) -> None:
+    """Texts that no other resembles, a quarter of their labels wrong: there is something to learn, then to memorise."""
+    rng = np.random.default_rng(1)
+    words = rng.choice(WORDS[2:], (ROWS, 7))
+    truth = (words == "good").sum(1) > (words == "bad").sum(1)
+    y = one_hot((truth ^ (rng.random(ROWS) < 0.25)).astype(np.int32))
     out = io.StringIO()
-    trainee = make(LONG, y=noise(), out=out)
-    trainee.fit(holdout=Holdout(held=0.3, on="loss", patience=4))
+    trainee, unstopped = (make(LONG, y=y, texts=[" ".join(row) for row in words], out=out) for _ in range(2))
+    unstopped.fit()
+    out.truncate(out.seek(0))
+    trainee.fit(holdout=Holdout(held=0.3, on="loss", patience=60))
     (watcher,) = watchers
-    means = [score for _, score in watcher.curve]
-    kept = watcher.scores()
-    assert any(kept.mean() == pytest.approx(mean, abs=1e-6) for mean in means[:-4]), (
-        "a state of an earlier look is back"
-    )
-    assert means[-1] > kept.mean() + 0.1, "the last one had begun to memorise"
+    means, kept = [score for _, score in watcher.curve], watcher.scores().mean()
+    assert any(kept == pytest.approx(mean, abs=1e-6) for mean in means[:-60]), "an earlier look's state is back"
+    assert kept < means[0] and means[-1] > kept + 0.05, "it had learnt, and then begun to memorise"
     last = json.loads(out.getvalue().splitlines()[-1])
     assert last["step"] == last["steps"] == watcher.curve[-1][0] < 30 * 9, "progress knows where it ended"
-    unstopped = make(LONG, y=noise())
-    unstopped.fit()
     log_p = torch.from_numpy(np.log(unstopped.answers()[watcher.held].clip(1e-30)))
-    assert float(cross_entropy(log_p, watcher.target).mean()) > 2 * kept.mean()
+    assert float(cross_entropy(log_p, watcher.target).mean()) > 1.5 * kept
 
 
 def test_on_loss_only_a_clearly_better_state_replaces_the_kept_one(make: Make) -> None:
@@ -479,4 +482,4 @@ def test_generative_first_reads_no_text_of_dev(tmp_path: Path) -> None:
             kind=JobKind.TRANSFER, model=REF, recipe=recipe, training=PLAN, rows={"dev": 21}, predict=("dev",),
         )  # fmt: skip
         found.append(np.frombuffer(job(folder, spec, [Unit(seed=5)], ["u5.dev"])["u5.dev"], np.float32)[:2])
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
