@@ -76,9 +76,11 @@ def opened(hub: Hub, sha: str | None, settings: Settings) -> Iterator[Any]:
         folder = _cache_folder(hub) / "snapshots" / sha
         if not folder.is_dir():
             raise _out_of_reach(hub, cause)
+    # A snapshot may hold this configuration alone, and the library looks at the files of the card's first one.
+    files = None if sha is None else listed_files(_card(folder), hub.name)
     with tempfile.TemporaryDirectory(dir=settings.folder("cache")) as cache:
         try:
-            loaded = _load(str(folder), hub.name, cache)
+            loaded = _load(str(folder), hub.name, cache, files=files)
         except Exception as error:  # pyarrow's, pandas' and its own: all about this folder
             raise AarError(f"data.hub: {folder}: cannot be loaded: {error}") from None
         yield loaded
@@ -105,11 +107,28 @@ def split_table(loaded: Any, hub: Hub, field: str, columns: Sequence[str], label
     return Table(source, values, range(1, len(part) + 1), "row", declared or None)
 
 
-def _load(path: str, name: str | None, cache: str | None, revision: str | None = None) -> Any:
+def listed_files(card: dict[str, Any], name: str | None) -> Any:
+    """`data_files` of the configuration `name` (without one, of the default) in a data set's card, or None."""
+    configs = card.get("configs") or []
+    chosen = [c for c in configs if c.get("config_name") == name]
+    if name is None:
+        chosen = [c for c in configs if c.get("default") or c.get("config_name") == "default"] or configs[:1]
+    return chosen[0].get("data_files") if chosen else None
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    import huggingface_hub
+
+    path = folder / "README.md"
+    found: dict[str, Any] = huggingface_hub.DatasetCard.load(path).data.to_dict() if path.is_file() else {}
+    return found
+
+
+def _load(path: str, name: str | None, cache: str | None, revision: str | None = None, files: Any = None) -> Any:
     import datasets
 
     with _quiet():
-        return datasets.load_dataset(path, name, revision=revision, cache_dir=cache)
+        return datasets.load_dataset(path, name, revision=revision, cache_dir=cache, data_files=files)
 
 
 def _commit_is(part: Any, sha: str) -> bool:

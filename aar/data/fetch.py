@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from aar.data._hub import DATA_SUFFIXES, is_folder
+from aar.data._hub import DATA_SUFFIXES, is_folder, listed_files
 from aar.data.models import HUB_FILES, HUB_NOT
 from aar.types import AarError, TaskSpec, Word
 
@@ -147,13 +147,9 @@ def _not(kind: str) -> list[str] | None:
 def _data_files(card: dict[str, Any], spec: TaskSpec) -> list[str]:
     """Globs of the data set's files: those of the task's configuration if the card lists them, else all data files."""
     assert spec.data.hub
-    configs = card.get("configs") or []
-    chosen = [c for c in configs if c.get("config_name") == spec.data.hub.name]
-    if spec.data.hub.name is None:
-        chosen = [c for c in configs if c.get("default")] or configs[:1]
-    if not chosen or "data_files" not in chosen[0]:
+    entries = listed_files(card, spec.data.hub.name)
+    if entries is None:
         return [f"*{suffix}" for suffix in DATA_SUFFIXES]
-    entries = chosen[0]["data_files"]
     globs = ["README.md"]
     for entry in entries if isinstance(entries, list) else [entries]:
         paths = entry["path"] if isinstance(entry, dict) else entry
