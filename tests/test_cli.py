@@ -175,7 +175,7 @@ def test_splits_the_data_cannot_fill_are_said_before_a_job_runs(tmp_path: Path) 
     assert said.code == 2 and "'nothing'" in said.err, said.err
     assert launches(Path("ws")) == []
     said = aar("status", "--workspace", "ws")
-    assert said.code == 2 and "no search in" in said.err, "a search was recorded"
+    assert said.code == 2 and "no ledger in" in said.err, "a search was recorded"
 
 
 # ---------------------------------------------------------------- lists
@@ -284,7 +284,8 @@ def test_status_as_json_is_a_contract(searched: Searched) -> None:
         assert t.keys() == TRIAL_KEYS
         assert set(t["recipe"]) == set(SLOTS) and all(set(p) == {"name", "params"} for p in t["recipe"].values())
         assert t["status"] in ("complete", "pruned") and t["n_seeds"] in (1, 2) and t["rationale"]
-        assert t["pgr"] == pytest.approx((t["accuracy"] - weak) / (ceiling - weak), abs=0.15)
+        off = 0.15 if t["status"] == "complete" else 0.25  # fewer seeds are compared with the same fewer weak ones
+        assert t["pgr"] == pytest.approx((t["accuracy"] - weak) / (ceiling - weak), abs=off)
         assert t["reason"] is None if t["status"] == "complete" else t["reason"].startswith("pruned after")
     assert told["trials"][0]["accuracy"] == naive
     assert [t["author"] for t in told["trials"]] == ["preset", "preset", "optuna", "optuna"]

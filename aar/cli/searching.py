@@ -75,7 +75,6 @@ def run(
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
-    _notes(spec, settings, console)
     if dry_run:
         from aar.agent.forecast import forecast
 
@@ -86,6 +85,7 @@ def run(
             raise AarError(f"the dry run failed: {error}\n{error.result.log_tail}") from error
         return
     console.print(f"[bold]{spec.name}[/]  {escape(spec.summary)}", highlight=False)
+    _notes(spec, settings, console)
     ledger = Ledger(settings.ledger_url)
     _work(ledger, settings, create(ledger, settings, spec, plan), console)
 
