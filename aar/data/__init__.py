@@ -3,6 +3,7 @@
 from aar.data._prepare import DATA_VERSION, prepare
 from aar.data._show import show
 from aar.data.models import ResolvedModel, resolve_model, store_vocabulary, vocabulary, words_vocabulary
+from aar.data.parts import text_parts
 from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, weak_draw
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "resolve_model",
     "show",
     "store_vocabulary",
+    "text_parts",
     "vocabulary",
     "weak_draw",
     "words_vocabulary",

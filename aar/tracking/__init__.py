@@ -20,5 +20,6 @@ __all__ = [
     "number",
     "plain",
     "reachable",
-    "serve_command", "table_urls",
+    "serve_command",
+    "table_urls",
 ]

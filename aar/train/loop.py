@@ -20,6 +20,7 @@ from aar.types import Training
 
 if TYPE_CHECKING:
     from aar.methods.losses._base import LossFn
+    from aar.train.blend import Blend
 
 PROGRESS_LINES = 200
 
@@ -91,7 +92,10 @@ def rate(training: Training, step: int, steps: int) -> float:
 
 
 class Supervised:
-    """Training rows on the device: y (n, C), target (n, C), weight (n,), and which rows to train on."""
+    """Training rows on the device: y (n, C), target (n, C), weight (n,), and which rows to train on.
+
+    With a `blend`, y and target of a batch are what its members say under the weights learnt so far.
+    """
 
     def __init__(
         self,
@@ -100,12 +104,21 @@ class Supervised:
         weight: NDArray[np.float32],
         keep: NDArray[np.bool_],
         device: torch.device,
+        blend: Blend | None = None,
     ) -> None:
+        self.blend = blend
         self.y, self.target = torch.from_numpy(y).to(device), torch.from_numpy(target).to(device)
         self.weight = torch.from_numpy(weight).to(device)
         self.rows = np.flatnonzero(keep)
         if not len(self.rows):
             raise ValueError("the targets part kept no row: nothing to train on")
+
+    def at(self, index: Tensor, step_frac: float) -> tuple[Tensor, Tensor, Tensor]:
+        """(y, target, weight) of a batch."""
+        if self.blend is None:
+            return self.y[index], self.target[index], self.weight[index]
+        y, weight = self.blend.at(index, self.weight[index], step_frac)
+        return y, y, weight
 
 
 def fit(
@@ -127,6 +140,9 @@ def fit(
     rng = seed_everything(seed)
     features = all_features(model, tokens) if frozen else None
     opt = optimiser(model.head.parameters() if frozen else model.parameters(), training)
+    if data.blend is not None:
+        opt.add_param_group({"params": [data.blend.scores], "lr": data.blend.mix.lr, "weight_decay": 0.0})
+    rates = [group["lr"] for group in opt.param_groups]
     lengths = tokens.lengths[data.rows]
     steps = training.epochs * math.ceil(len(data.rows) / training.batch_size)
     progress.start(seed, steps)
@@ -136,13 +152,14 @@ def fit(
             rows = data.rows[batch]
             index = torch.from_numpy(rows).to(device)
             factor = rate(training, step, steps)
-            for group in opt.param_groups:
-                group["lr"] = training.lr * factor
+            for group, lr in zip(opt.param_groups, rates, strict=True):
+                group["lr"] = lr * factor
             with autocast(device):
                 logits = model.head(features[index]) if features is not None else model(*tokens.batch(rows, device))
-            loss = loss_fn(logits.float(), data.y[index], data.target[index], data.weight[index], step / steps)
+            loss = loss_fn(logits.float(), *data.at(index, step / steps), step / steps)
+            total = loss if data.blend is None else loss + data.blend.misfit(index, logits.float(), step / steps)
             opt.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            total.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(opt.param_groups[0]["params"], 1.0)
             opt.step()
             step += 1
