@@ -49,7 +49,7 @@ def _models(spec: TaskSpec) -> Iterator[tuple[str, ModelSpec]]:
 def _model(model: ModelSpec) -> str:
     """One model in a few words."""
     if model.tiny is not None:
-        size = f"tiny: {model.tiny.layers} layers, width {model.tiny.width}"
+        size = f"tiny: {model.tiny.layers} layer{'s' if model.tiny.layers > 1 else ''}, width {model.tiny.width}"
         return size + (f", pre-trained {model.pretrain.steps} steps" if model.pretrain else "")
     if model.labels is not None:
         return "labels that exist already"

@@ -21,7 +21,7 @@ from aar.runner.units import ensure
 from aar.sandbox.process import ProcessSandbox
 from aar.settings import Settings
 from aar.tasks import load_task
-from aar.types import AarError, JobKind, Recipe, TaskSpec, TrialStatus
+from aar.types import AarError, JobKind, TaskSpec, TrialStatus
 from tests.loops import NO_TRACKING, fast_sandbox, launches, searching, write_task
 
 LINK = "{tiny: {layers: 1, width: 16, heads: 2}, pool: last, max_length: 32}"
