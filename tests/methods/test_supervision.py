@@ -132,7 +132,7 @@ def test_weights_move_to_the_better_member_under_any_loss(loss: str) -> None:
     plan = Training(epochs=6, lr=0.03, batch_size=32)
     fit(model, tokens, data, loss_fn, plan, 0, Progress(io.StringIO(), "t"), frozen=True)
     weights = blend.weights.tolist()
-    assert sum(weights) == pytest.approx(1) and weights[0] > 0.6 > 0.3 > weights[1] > weights[2], weights
+    assert sum(weights) == pytest.approx(1) and weights[0] > 0.6 > 0.2 > max(weights[1:]), weights
 
 
 def test_an_easy_start_trains_on_the_rows_in_agreement_with_equal_weights() -> None:
@@ -163,12 +163,12 @@ def test_a_trainee_learns_weights_on_its_own_labels_and_not_on_labels_given_to_i
         members=Members(answers, Mix(easy=0.3, lr=0.05)),
     )  # fmt: skip
     trainee.fit(head_only=True)
-    learnt = trainee.answers()[:, 1]
+    learnt = trainee.answers()[truth == 1, 1].mean()
     model.reset_head()
     trainee.fit(y, head_only=True)
-    plain = trainee.answers()[:, 1]
-    assert (learnt[truth == 1].mean(), learnt[truth == 0].mean()) > (plain[truth == 1].mean(), 0.0)
-    assert learnt[truth == 1].mean() > 0.75 > plain[truth == 1].mean(), "the mean of members is a poor teacher here"
+    plain = trainee.answers()[truth == 1, 1].mean()
+    mean_label = y[truth == 1, 1].mean()
+    assert plain == pytest.approx(mean_label, abs=0.03) and learnt > plain + 0.08, (learnt, plain)
 
 
 # ---------------------------------------------------------------- co-supervision
