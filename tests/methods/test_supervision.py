@@ -17,7 +17,7 @@ from aar.train.loop import Progress, Supervised, fit
 from aar.train.models import Classifier
 from aar.train.tokens import Tokens
 from aar.train.trainee import Members, Trainee
-from aar.types import Part, Recipe, Training
+from aar.types import Part, Recipe, Training, Value
 
 BASE = Training(lr=5e-4)
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def test_scores_descend_the_weighted_labels_cross_entropy_and_leave_the_student_
     logits = torch.tensor([[0.0, 2.0], [1.0, 0.0]], requires_grad=True)
     assert not blend.misfit(torch.tensor([0, 1]), logits, 0.1).requires_grad
     loss = blend.misfit(torch.tensor([0, 1]), logits, 0.2)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     p = np.array([1 / (1 + np.exp(-2)), 1 / (1 + np.exp(1))])  # of class 1
     by_member = [-np.mean(a[:, 1] * np.log(p) + a[:, 0] * np.log(1 - p)) for a in answers]
     assert loss.item() == pytest.approx(np.mean(by_member), rel=1e-5)
@@ -107,7 +107,7 @@ class OneWord(torch.nn.Module):
 
     def __init__(self, features: NDArray[np.float32]) -> None:
         super().__init__()
-        self.table = torch.nn.Embedding.from_pretrained(torch.from_numpy(features))
+        self.table = torch.nn.Embedding(*features.shape, _weight=torch.from_numpy(features), _freeze=True)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> object:
         return type("Out", (), {"last_hidden_state": self.table(input_ids)})
@@ -179,7 +179,7 @@ def test_each_row_gets_the_specialist_that_the_student_is_closest_to() -> None:
     one, two = probs(0.9, 0.2, 0.6, 0.45), probs(0.3, 0.4, 0.95, 0.1)
     student = probs(0.8, 0.4, 0.9, 0.9)
     co = SUPERVISION["co_supervised"]
-    params = {"k": 2, "rounds": 1, "keep": "all"}
+    params: dict[str, Value] = {"k": 2, "rounds": 1, "keep": "all"}
     y, keep = co.assign([generalist, one, two], student, params)
     kl = np.stack([(student * np.log(student / a)).sum(1) for a in (one, two)])
     assert kl.argmin(0).tolist() == [0, 1, 1, 0]
@@ -191,7 +191,7 @@ def test_each_row_gets_the_specialist_that_the_student_is_closest_to() -> None:
 def test_rows_that_contradict_the_student_are_dropped() -> None:
     specialist = probs(0.9, 0.2, 0.6, 0.45)
     student = probs(0.8, 0.4, 0.9, 0.9)
-    params = {"k": 2, "rounds": 1, "keep": "consistent"}
+    params: dict[str, Value] = {"k": 2, "rounds": 1, "keep": "consistent"}
     _, keep = SUPERVISION["co_supervised"].assign([specialist] * 3, student, params)
     assert keep.tolist() == [True, True, True, False], "with two classes: just the rows on which they agree"
     three = np.array([[0.5, 0.3, 0.2], [0.2, 0.5, 0.3], [0.1, 0.2, 0.7]], np.float32)
