@@ -48,7 +48,7 @@ def test_proposals_are_canonical_legal_and_inside_the_tasks_space(how: How, task
     provided = task is PROVIDED
     inside = search.space(task)
     seen: dict[str, set[str]] = {slot: set() for slot in SLOTS}
-    for made in [t.recipe for t in searched(how, 0, 25, task)][1:]:
+    for made in [t.recipe for t in searched(how, 0, 100 if how == "random" else 25, task)][1:]:
         assert made == fill(made, BASE), "every default is written out, every value in range and tidy"
         assert illegal(made, Able.of(task)) is None
         for slot in SLOTS:
@@ -169,7 +169,7 @@ def test_importances_need_evidence_and_find_what_matters(recwarn: pytest.Warning
     def flat(made: Recipe) -> float:
         return 0.7 + (0.15 if made.loss.name == "logconf" else 0.0)
 
-    rows = [row(n, t.recipe, flat(t.recipe)) for n, t in enumerate(searched("random", 1, 60))]
+    rows = [row(n, t.recipe, flat(t.recipe)) for n, t in enumerate(searched("random", 1, 200))]
     assert search.importances(TASK, rows[: search.IMPORTANCE_FROM - 1]) == {}
     found = search.importances(TASK, rows)
     assert sum(found.values()) == pytest.approx(1, abs=1e-6)
