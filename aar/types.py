@@ -112,10 +112,11 @@ class Training(Word):
 
 
 class TrainingPair(Word):
-    """`strong` is the ceiling's schedule and the default of every trial."""
+    """`strong` is the ceiling's schedule and the default of every trial; `chain` the links' own, if not `strong`."""
 
     weak: Training = Training(epochs=6, lr=3e-3)
     strong: Training = Training()
+    chain: Training | None = None
 
 
 class World(Word):
@@ -406,9 +407,10 @@ class JobSpec(Word):
     """What a job does, seeds aside. Its hash and a unit's seed and inputs give the unit's key.
 
     `inputs` maps a name under `in/` to the sha256 of its content; `predict` lists the splits whose rows are
-    scored, with `rows` their counts; `members` is how many weak supervisors feed one student seed;
-    `outcome_words` how many words close a pre-training document; `width` how many features the model has, in a
-    features job; `source` the hash of the code that runs.
+    scored, with `rows` their counts; `members` is how many weak supervisors feed one student seed; with `folds`
+    above 1 as many models learn, and each answers the transfer rows it was not trained on; `outcome_words` how many
+    words close a pre-training document; `width` how many features the model has, in a features job; `source` the hash
+    of the code that runs.
     """
 
     kind: JobKind
@@ -422,6 +424,7 @@ class JobSpec(Word):
     rows: dict[str, int] = {}
     predict: tuple[str, ...] = ()
     members: int = 1
+    folds: int = 1
     outcome_words: int = 0
     width: int = 0
     source: str = ""

@@ -427,6 +427,30 @@ def test_a_dry_run_forecasts_and_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(Path.cwd().iterdir()) == []
 
 
+LINKS = "[{tiny: {layers: 1, width: 16, heads: 2}, max_length: 32}, {tiny: {layers: 1, width: 24, heads: 2}}]"
+
+
+def test_a_dry_run_of_a_chain_runs_its_models_and_says_what_each_costs(tmp_path: Path) -> None:
+    words = ["--dry-run", "--trials", 40, "--sandbox", "process", "--set", f"models.chain={LINKS}"]
+    said = aar("run", write_task(tmp_path), *words)
+    assert said.code == 0 and (found := DRY.search(said.out)), said
+    assert found[1] == "5", "weak, ceiling, student, and a job for each link"
+    assert re.search(r"chain +\d+\.\d s, \d+\.\d s a seed", said.out)
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_a_chains_models_are_shown_and_checked(tmp_path: Path) -> None:
+    words = [write_task(tmp_path), "--set", f"models.chain={LINKS}", "--workspace", "ws"]
+    shown = json.loads(aar("tasks", "show", *words, "--json").out)
+    assert list(shown["models"]) == ["weak", "chain.0", "chain.1", "strong"]
+    assert shown["models"]["chain.1"] == "tiny: 1 layer, width 24"
+    assert "2 models between weak and strong" in " ".join(aar("tasks", "check", *words).out.split())
+    gone = aar(
+        "tasks", "check", write_task(tmp_path), "--set", "models.chain=[{path: ./no-model}]", "--workspace", "ws"
+    )
+    assert gone.code == 2 and "models.chain.0" in gone.err and "no-model" in gone.err
+
+
 def test_a_dry_run_leaves_a_used_workspace_as_it_was(searched: Searched, tmp_path: Path) -> None:
     before = sorted(searched.workspace.rglob("*"))
     words = ["--dry-run", "--hours", 2, "--sandbox", "process", "--workspace", searched.workspace]

@@ -189,7 +189,7 @@ def test_importances_need_evidence_and_find_what_matters(recwarn: pytest.Warning
     def flat(made: Recipe) -> float:
         return 0.7 + (0.15 if made.loss.name == "logconf" else 0.0)
 
-    rows = [row(n, t.recipe, flat(t.recipe)) for n, t in enumerate(searched("random", 1, 60))]
+    rows = [row(n, t.recipe, flat(t.recipe)) for n, t in enumerate(searched("random", 1, 200))]
     assert search.importances(TASK, rows[: search.IMPORTANCE_FROM - 1]) == {}
     found = search.importances(TASK, rows)
     assert sum(found.values()) == pytest.approx(1, abs=1e-6)

@@ -51,7 +51,9 @@ def refusal(task: str, *overrides: str) -> str:
 
 
 def test_shipped_tasks_load_from_anywhere_and_name_their_tokenizers() -> None:
-    assert {"polarity", "sst2"} <= set(list_tasks())
+    assert {"polarity", "polarity-chain", "sst2"} <= set(list_tasks())
+    chain = load_task("polarity-chain")[0].models.chain
+    assert len(chain) == 2 and {link.tokenizer for link in chain} == {"world"} and all(link.pretrain for link in chain)
     polarity, folder = load_task("polarity")
     assert folder == data_dir() / "tasks"
     assert polarity.data.world is not None and polarity.splits.dev >= 4000

@@ -10,10 +10,13 @@ from typing import NamedTuple
 
 from aar.agent.run import Plan, create, opened
 from aar.ledger import Ledger, UnitRow
+from aar.methods import Int
+from aar.methods.supervision.chain import Bootstrap
+from aar.runner.bench import model_of
 from aar.runner.controls import SHUFFLES
 from aar.runner.trial import Runner
 from aar.settings import Settings
-from aar.types import Pretrain, Recipe, TaskSpec
+from aar.types import ModelSpec, Pretrain, Recipe, TaskSpec
 
 SHARE = 0.01
 FEWEST_ROWS = 64
@@ -47,16 +50,18 @@ def forecast(task: TaskSpec, settings: Settings, plan: Plan) -> Iterator[str]:
             weak = {} if bench.problem.provided else runner.weak(seed)
             ceiling, student = runner.ceiling(seed), runner.students(Recipe(), seed)
             units = {"weak": weak, "ceiling": ceiling, "transfer": student}
-            pretrain = [a["keys"] for a in ledger.attempts(search) if a["kind"] == "pretrain"]
+            links = _links(runner, seed)
+            pretrained = {role: _pretrained(runner, role) for role in bench.problem.models}
             yield f"dry run of {task.name}: {len(ledger.attempts(search))} jobs at 1 % ran to their end"
         costs = {kind: _cost(task, small, kind, next(iter(rows.values()))) for kind, rows in units.items() if rows}
-        once = sum(_pretrain_cost(ledger, keys, task, small) for keys in pretrain)
+        chain = [_cost(task, small, "chain", row) for row in links]
+        once = sum(_pretrain_cost(task, role, unit) for role, unit in pretrained.items() if unit is not None)
     finally:
         ledger.close()
         shutil.rmtree(scratch.root, ignore_errors=True)
         with contextlib.suppress(OSError):  # a workspace that holds anything else stays
             settings.root.rmdir()
-    yield from _lines(task, settings, plan, costs, once)
+    yield from _lines(task, settings, plan, costs, chain, once)
 
 
 def scaled(task: TaskSpec) -> TaskSpec:
@@ -73,14 +78,30 @@ def scaled(task: TaskSpec) -> TaskSpec:
         few = {"steps": max(5, int(plan.steps * SHARE)), "documents": max(256, int(plan.documents * SHARE))}
         return plan.model_copy(update=few)
 
-    weak, strong = task.models.weak, task.models.strong
-    models = task.models.model_copy(
-        update={
-            "weak": weak.model_copy(update={"pretrain": shrink(weak.pretrain)}),
-            "strong": strong.model_copy(update={"pretrain": shrink(strong.pretrain)}),
-        }
-    )
-    return task.model_copy(update={"splits": s.model_copy(update=rows), "models": models})
+    def small(model: ModelSpec) -> ModelSpec:
+        return model.model_copy(update={"pretrain": shrink(model.pretrain)})
+
+    m = task.models
+    models = {"weak": small(m.weak), "strong": small(m.strong), "chain": tuple(map(small, m.chain))}
+    return task.model_copy(update={"splits": s.model_copy(update=rows), "models": m.model_copy(update=models)})
+
+
+def _links(runner: Runner, seeds: list[int]) -> list[UnitRow]:
+    """One unit of each of the chain's models that a recipe can use."""
+    problem = runner.bench.problem
+    if problem.provided or not problem.task.models.chain:
+        return []
+    space = Bootstrap.space["links"]
+    assert isinstance(space, Int)
+    links = min(len(problem.task.models.chain), space.high)
+    labels = {seed: row.outputs["transfer"] for seed, row in runner.weak(seeds).items()}
+    return [rows[seeds[0]] for rows in runner.chain(seeds, links, 1, labels)]
+
+
+def _pretrained(runner: Runner, role: str) -> UnitRow | None:
+    """The unit that pre-trained a model for the dry run, or None where there was none to pre-train or no use for it."""
+    planned = runner.planner.pretrain(role)
+    return None if planned is None else runner.bench.ledger.unit(planned.units[0].key(planned.spec))
 
 
 def _rate(unit: UnitRow) -> float:
@@ -90,27 +111,26 @@ def _rate(unit: UnitRow) -> float:
 
 def _cost(task: TaskSpec, small: TaskSpec, kind: str, unit: UnitRow) -> Cost:
     rate = _rate(unit)
-    role = task.training.weak if kind == "weak" else task.training.strong
+    plans = {"weak": task.training.weak, "chain": task.training.chain or task.training.strong}
+    role = plans.get(kind, task.training.strong)
 
     def examples(t: TaskSpec) -> float:
         rows = t.splits.weak_train if kind == "weak" else t.splits.transfer
-        seen = t.splits.dev + (t.splits.transfer if kind == "weak" else 0)
+        seen = (t.splits.dev if kind != "chain" else 0) + (t.splits.transfer if kind in ("weak", "chain") else 0)
         return rows * role.epochs + seen / 3  # a forward pass costs about a third of a step
 
     return Cost(max(0.0, unit.seconds - examples(small) / rate), examples(task) / rate)
 
 
-def _pretrain_cost(ledger: Ledger, keys: str, task: TaskSpec, small: TaskSpec) -> float:
-    import json
-
-    unit = ledger.unit(json.loads(keys)[0])
-    plans = [(m.pretrain, s.pretrain) for m, s in (
-        (task.models.weak, small.models.weak), (task.models.strong, small.models.strong))]  # fmt: skip
-    full = max(p.steps * p.batch_size for p, _ in plans if p is not None)
-    return 0.0 if unit is None else unit.seconds + full / _rate(unit)
+def _pretrain_cost(task: TaskSpec, role: str, unit: UnitRow) -> float:
+    plan = model_of(task, role).pretrain
+    assert plan is not None, role
+    return unit.seconds + plan.steps * plan.batch_size / _rate(unit)
 
 
-def _lines(task: TaskSpec, settings: Settings, plan: Plan, costs: dict[str, Cost], once: float) -> Iterator[str]:
+def _lines(
+    task: TaskSpec, settings: Settings, plan: Plan, costs: dict[str, Cost], chain: list[Cost], once: float
+) -> Iterator[str]:
     seeds = task.seeds
     base = max(seeds.baseline, seeds.full)
     weak, ceiling, student = costs.get("weak", Cost(0, 0)), costs["ceiling"], costs["transfer"]
@@ -123,6 +143,7 @@ def _lines(task: TaskSpec, settings: Settings, plan: Plan, costs: dict[str, Cost
     fixed += runs(student, base + (plan.confirm_top + 1) * seeds.confirm, 2 * (plan.confirm_top + 2))
     if plan.controls and seeds.controls:  # of the winner and of naive
         fixed += runs(student, 2 * (max(SHUFFLES, seeds.controls) + seeds.controls), 4)
+    fixed += sum(runs(link, base + seeds.confirm, 4) for link in chain)
     slots, gpus = settings.n_slots, task.limits.gpus
     trials = plan.trials
     if trials is None:
@@ -132,6 +153,8 @@ def _lines(task: TaskSpec, settings: Settings, plan: Plan, costs: dict[str, Cost
     job_seconds = fixed + trials * trial
     launches = 20 + trials * (1 + FULL_SHARE)
     yield f"  one seed      weak {sum(weak):.1f} s, ceiling {sum(ceiling):.1f} s, student {sum(student):.1f} s"
+    if chain:
+        yield f"  chain         {', '.join(f'{sum(c):.1f} s' for c in chain)} a seed, for all recipes that bootstrap"
     yield f"  trials        {trials}, about {trial:.0f} s each on one of {slots} slots"
     wall, share = job_seconds / slots / 3600, fixed / slots / 3600
     yield f"  time          {wall:.2f} h wall, of which baselines and confirmation {share:.2f} h"

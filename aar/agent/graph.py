@@ -89,9 +89,8 @@ class Loop:
         task = self.bench.problem.task
         for t in self.trials():
             if t.status is TrialStatus.PROPOSED:
-                reason = illegal(t.recipe, Able.of(task))
                 try:
-                    fill(t.recipe, task.training.strong)
+                    reason = illegal(fill(t.recipe, task.training.strong), Able.of(task))
                 except AarError as error:
                     reason = str(error)
                 if reason is not None:

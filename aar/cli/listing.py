@@ -88,7 +88,8 @@ def task_check(name: str, workspace: Path, sets: Sequence[str]) -> None:
     problem = Problem.of(spec, settings)
     console = screen()
     counts = ", ".join(f"{split} {n}" for split, n in problem.prepared.counts.items())
-    console.print(f"{spec.name}: ok  ({counts}; {problem.classes} classes; data {problem.prepared.digest[:12]})")
+    chain = f"{len(spec.models.chain)} models between weak and strong; " if spec.models.chain else ""
+    console.print(f"{spec.name}: ok  ({counts}; {chain}{problem.classes} classes; data {problem.prepared.digest[:12]})")
     for note in problem.notes():
         console.print(f"  note: {escape(note)}")
 

@@ -4,6 +4,7 @@ from aar.data._prepare import DATA_VERSION, prepare
 from aar.data._sample import sample_rows
 from aar.data._show import show
 from aar.data.models import ResolvedModel, resolve_model, store_vocabulary, vocabulary, words_vocabulary
+from aar.data.parts import text_parts
 from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, weak_draw
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "sample_rows",
     "show",
     "store_vocabulary",
+    "text_parts",
     "vocabulary",
     "weak_draw",
     "words_vocabulary",

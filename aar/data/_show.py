@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from aar.data.prepared import POOLS, Prepared, read_texts
-from aar.types import TaskSpec
+from aar.types import ModelSpec, TaskSpec
 from aar.vault import Vault
 
 ROWS = 3
 
 
 def show(spec: TaskSpec, prepared: Prepared, vault: Vault) -> dict[str, Any]:
-    """Split sizes, class balance, three rendered transfer rows with their true class, digest and notes, as plain JSON.
+    """Models, split sizes, class balance, three rendered transfer rows with their true class, digest and notes: JSON.
 
     The labels make this the owner's view: nothing of it may reach a job or a researcher.
     """
@@ -22,6 +23,7 @@ def show(spec: TaskSpec, prepared: Prepared, vault: Vault) -> dict[str, Any]:
     return {
         "name": spec.name,
         "summary": spec.summary,
+        "models": {role: _model(model) for role, model in _models(spec)},
         "classes": list(prepared.classes),
         "splits": {"weak_train": spec.splits.weak_train, "weak_val": spec.splits.weak_val}
         | {split: prepared.counts[split] for split in POOLS},
@@ -36,3 +38,19 @@ def show(spec: TaskSpec, prepared: Prepared, vault: Vault) -> dict[str, Any]:
         "dropped": prepared.dropped,
         "notes": list(prepared.notes),
     }
+
+
+def _models(spec: TaskSpec) -> Iterator[tuple[str, ModelSpec]]:
+    yield "weak", spec.models.weak
+    yield from ((f"chain.{i}", link) for i, link in enumerate(spec.models.chain))
+    yield "strong", spec.models.strong
+
+
+def _model(model: ModelSpec) -> str:
+    """One model in a few words."""
+    if model.tiny is not None:
+        size = f"tiny: {model.tiny.layers} layer{'s' if model.tiny.layers > 1 else ''}, width {model.tiny.width}"
+        return size + (f", pre-trained {model.pretrain.steps} steps" if model.pretrain else "")
+    if model.labels is not None:
+        return "labels that exist already"
+    return model.path or f"{model.hub} at {model.revision or 'main'}"

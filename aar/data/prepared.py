@@ -60,25 +60,33 @@ def read_texts(prepared: Prepared, split: str) -> list[str]:
         return [json.loads(line)["text"] for line in file]
 
 
-def weak_draw(prepared: Prepared, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def weak_draw(
+    prepared: Prepared, seed: int, within: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Seed `seed`'s own rows of the weak pool: (weak_train,) and (weak_val,) int64, disjoint, without replacement.
 
-    Rows that share a group are on one side. A pure function of the prepared data and the seed.
+    Rows that share a group are on one side. `within` (weak_pool,) leaves only these rows to draw from; where they are
+    too few for both splits, both shrink alike. A pure function of the prepared data, the seed and `within`.
     """
     import numpy as np
 
     rng = np.random.default_rng([seed, 0xDA7A])
     n_train, n_val = prepared.weak_train, prepared.weak_val
+
+    def inside(order: NDArray[np.int64]) -> NDArray[np.int64]:
+        return order if within is None else order[within[order]]
+
     if prepared.weak_val_from is not None:
         first, rest = prepared.weak_val_from, prepared.weak_pool - prepared.weak_val_from
-        return rng.permutation(first)[:n_train], first + rng.permutation(rest)[:n_val]
+        return inside(rng.permutation(first))[:n_train], inside(first + rng.permutation(rest))[:n_val]
     if prepared.groups_digest is None:
-        order = rng.permutation(prepared.weak_pool)
+        order = inside(rng.permutation(prepared.weak_pool))
+        n_train = min(n_train, len(order) * n_train // (n_train + n_val))
         return order[:n_train], order[n_train : n_train + n_val]
     groups = np.fromfile(Path(prepared.folder) / GROUPS, dtype="<i4")
     rank = rng.permutation(int(groups.max()) + 1)[groups]  # groups in random order, rows of a group side by side
-    order = np.argsort(rank, kind="stable")
-    val = order[:n_val]
+    order = inside(np.argsort(rank, kind="stable"))
+    val = order[: min(n_val, len(order) * n_val // (n_train + n_val))]
     others = order[~np.isin(groups[order], groups[val])]
     return others[:n_train], val
 

@@ -63,6 +63,19 @@ PRESETS: tuple[Preset, ...] = (
         "drops the rows the weak model is least sure of",
     ),
     Preset(
+        "bootstrapping",
+        _recipe(supervision="bootstrap"),
+        "Burns et al. 2023, section 4.3.1",
+        "small steps up a chain of models lose less than one big one",
+    ),
+    Preset("raven", _recipe(supervision="raven"), "Jeon et al. 2025", "learns which weak models to trust"),
+    Preset(
+        "co-supervised",
+        _recipe(supervision="co_supervised"),
+        "Liu & Alahi 2024",
+        "specialists, each believed where the student finds it plausible",
+    ),
+    Preset(
         "logconf-strong",
         _recipe(loss=("logconf", {"a": 0.75}), targets="hard"),
         "Burns et al. 2023, setting for a large gap",
@@ -227,7 +240,27 @@ def illegal(recipe: Recipe, able: Able) -> str | None:
             "student.generative_first learns to predict the next token, but the strong model is no causal language "
             "model: no architecture in its config.json ends in ForCausalLM or LMHeadModel"
         )
-    return _unmet(recipe, able)
+    return _supervised(recipe, able) or _unmet(recipe, able)
+
+
+def _supervised(recipe: Recipe, able: Able) -> str | None:
+    """Why the supervision cannot have what it needs, or None."""
+    supervision = SUPERVISION.get(recipe.supervision.name)
+    if supervision is None:  # `fill` says so, with the nearest name
+        return None
+    params = {key: space.default for key, space in supervision.space.items()} | recipe.supervision.params
+    links = supervision.links(params)
+    if links > able.chain:
+        return (
+            f"supervision.{supervision.name} passes labels on through links={links} models between weak and strong, "
+            f"but this task's models.chain has {able.chain}"
+        )
+    if supervision.mix(params) is not None and recipe.targets.name != "soft":
+        return (
+            f"targets.{recipe.targets.name} is made before training, but supervision.{supervision.name} learns its "
+            "members' weights while the student trains; use targets=soft"
+        )
+    return None
 
 
 def _unmet(recipe: Recipe, able: Able) -> str | None:

@@ -35,6 +35,18 @@ class Probe(NamedTuple):
     variants: int
 
 
+def chain_role(link: int) -> str:
+    """The role of the chain's model `link`, from 0."""
+    return f"chain{link}"
+
+
+def model_of(task: TaskSpec, role: str) -> ModelSpec:
+    """The task's own words about one of its models."""
+    models = task.models
+    links = {chain_role(i): link for i, link in enumerate(models.chain)}
+    return ({WEAK: models.weak, STRONG: models.strong} | links)[role]
+
+
 @dataclass
 class Problem:
     """A task with its data prepared and its models resolved. Nothing here depends on a search."""
@@ -59,6 +71,8 @@ class Problem:
         if task.models.weak.labels is None:
             models[WEAK] = resolve_model(task.models.weak, strong, settings, "models.weak")
         _demand_answers(task, prepared, models[STRONG])
+        for i, link in enumerate(task.models.chain):
+            models[chain_role(i)] = resolve_model(link, strong, settings, f"models.chain.{i}")
         store, vault = Store(settings.folder("store")), Vault(settings.folder("vault"))
         return cls(task, settings, prepared, store, vault, models)
 
@@ -80,7 +94,7 @@ class Problem:
 
     def spec_of(self, role: str) -> ModelSpec:
         """The task's own words about one of its models."""
-        return self.task.models.weak if role == WEAK else self.task.models.strong
+        return model_of(self.task, role)
 
     def documents(self, role: str) -> str:
         """Digest of a model's pre-training documents as JSON lines."""

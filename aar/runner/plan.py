@@ -7,12 +7,15 @@ import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from aar.data import read_texts, weak_draw
+import numpy as np
+from numpy.typing import NDArray
+
+from aar.data import read_texts, text_parts, weak_draw
 from aar.methods import fill
 from aar.methods.able import NO_ZERO_SHOT, zero_shot
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS, Calibration, Need
-from aar.runner.bench import STRONG, WEAK, Problem
+from aar.runner.bench import STRONG, WEAK, Problem, chain_role
 from aar.sandbox.image import source_digest
 from aar.types import AarError, JobKind, JobSpec, Output, Recipe, Unit
 
@@ -62,6 +65,7 @@ class Planner:
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
         self._texts: list[str] | None = None
+        self._parts: dict[int, NDArray[np.int64]] = {}
 
     def pretrain(self, role: str) -> Planned | None:
         """The job that pre-trains a tiny model, or None where there is nothing to pre-train. Always seed 0."""
@@ -83,9 +87,35 @@ class Planner:
         """Weak models: each seed with its own draw of the weak pool; labels of that draw only."""
         inputs = Inputs({}, {})
         names = self._model_inputs(WEAK, inputs, weights)
-        spec = self._predicting(JobKind.WEAK, WEAK, names, ["transfer"], sealed, inputs)
+        spec = self._predicting(JobKind.WEAK, WEAK, names, ["transfer", *_scored(sealed)], inputs)
         spec = spec.model_copy(update={"training": self.problem.task.training.weak})
         return Planned(spec, tuple(self._weak_unit(seed, inputs) for seed in seeds), inputs)
+
+    def specialists(self, seeds: list[int], parts: int, weights: str | None) -> Planned:
+        """Weak models of one part of the weak pool each: members 1..`parts` of these seeds. They label, no more."""
+        inputs = Inputs({}, {})
+        names = self._model_inputs(WEAK, inputs, weights)
+        spec = self._predicting(JobKind.WEAK, WEAK, names, ["transfer"], inputs)
+        spec = spec.model_copy(update={"training": self.problem.task.training.weak})
+        units = [
+            self._weak_unit(seed + MEMBER_STRIDE * (j + 1), inputs, self._part(parts) == j)
+            for seed in seeds for j in range(parts)
+        ]  # fmt: skip
+        return Planned(spec, tuple(units), inputs)
+
+    def link(self, link: int, seeds: list[int], folds: int, weights: str | None, labels: dict[int, str]) -> Planned:
+        """The chain's model `link`, taught by `labels[seed]` (a digest of logits on the transfer rows).
+
+        It labels the transfer rows and is scored on nothing, so that neither dev nor test is mounted. No trial's
+        recipe enters: all share it.
+        """
+        training = self.problem.task.training.chain or self.problem.task.training.strong
+        role, inputs = chain_role(link), Inputs({}, {})
+        names = self._model_inputs(role, inputs, weights)
+        spec = self._predicting(JobKind.TRANSFER, role, names, ["transfer"], inputs)
+        spec = spec.model_copy(update={"training": training, "recipe": fill(Recipe(), training), "folds": folds})
+        units = [Unit(seed=s, inputs={"weak0": self._stored(labels[s], inputs)}) for s in seeds]
+        return Planned(spec, tuple(units), inputs)
 
     def ceiling(self, seeds: list[int], sealed: bool, weights: str | None, recipe: Recipe | None = None) -> Planned:
         """Ceilings: the strong model on transfer truth, with a recipe's student and schedule where given."""
@@ -97,7 +127,7 @@ class Planner:
         names["transfer.jsonl"] = self._text("transfer", inputs)
         labels = self.problem.vault.release(self.problem.prepared.digest, JobKind.CEILING, "transfer")
         names["transfer.labels"] = released(labels.astype("<i4").tobytes(), inputs)
-        spec = self._predicting(JobKind.CEILING, STRONG, names, [], sealed, inputs)
+        spec = self._predicting(JobKind.CEILING, STRONG, names, _scored(sealed), inputs)
         spec = spec.model_copy(update={"training": base, "recipe": matched})
         return Planned(spec, tuple(Unit(seed=s) for s in seeds), inputs)
 
@@ -124,7 +154,7 @@ class Planner:
             raise AarError(f"task {self.problem.task.name}: {NO_ZERO_SHOT}")
         inputs = Inputs({}, {})
         names = self._model_inputs(STRONG, inputs, weights)
-        spec = self._predicting(JobKind.ZERO_SHOT, STRONG, names, ["transfer"], sealed, inputs)
+        spec = self._predicting(JobKind.ZERO_SHOT, STRONG, names, ["transfer", *_scored(sealed)], inputs)
         return Planned(spec.model_copy(update={"zero_shot": asked}), (Unit(seed=0),), inputs)
 
     def transfer(
@@ -135,7 +165,7 @@ class Planner:
         `calibration` where its targets need that; `known` what else they need, by name.
         """
         filled = fill(recipe, self.problem.task.training.strong)
-        count = members(filled)
+        count = Supervisors.of(filled).members
         inputs = Inputs({}, {})
         names = self._model_inputs(STRONG, inputs, weights)
         names["transfer.jsonl"] = self._text("transfer", inputs)
@@ -151,7 +181,7 @@ class Planner:
                 if j == 0 and "calibration" in needs(filled):
                     own["calibration"] = self._stored(source["calibration"], inputs)
             units.append(Unit(seed=seed, inputs=own))
-        spec = self._predicting(JobKind.TRANSFER, STRONG, names, [], sealed, inputs)
+        spec = self._predicting(JobKind.TRANSFER, STRONG, names, _scored(sealed), inputs)
         rows = spec.rows | {"transfer": self.problem.prepared.counts["transfer"]}
         spec = spec.model_copy(
             update={"training": self.problem.task.training.strong, "recipe": filled, "members": count, "rows": rows}
@@ -159,13 +189,12 @@ class Planner:
         return Planned(spec, tuple(units), inputs)
 
     def _predicting(
-        self, kind: JobKind, role: str, names: dict[str, str], more: list[str], sealed: bool, inputs: Inputs
+        self, kind: JobKind, role: str, names: dict[str, str], splits: list[str], inputs: Inputs
     ) -> JobSpec:
-        splits = [*more, "dev", *(["test"] if sealed else [])]
         for split in splits:
             names[f"{split}.jsonl"] = self._text(split, inputs)
         counts = dict(self.problem.prepared.counts)
-        if sealed and kind is JobKind.TRANSFER and (probe := self.problem.probe) is not None:
+        if "test" in splits and kind is JobKind.TRANSFER and (probe := self.problem.probe) is not None:
             names["probe.jsonl"], counts["probe"] = self._stored(probe.texts, inputs), probe.rows * probe.variants
             splits.append("probe")
         return JobSpec(
@@ -198,23 +227,29 @@ class Planner:
         inputs.files[digest] = str(self.problem.store.path(digest))
         return digest
 
-    def _weak_unit(self, seed: int, inputs: Inputs) -> Unit:
-        if self._texts is None:
-            self._texts = read_texts(self.problem.prepared, "weak_pool")
+    def _weak_unit(self, seed: int, inputs: Inputs, within: NDArray[np.bool_] | None = None) -> Unit:
+        texts = self._pool_texts()
         labels = self.problem.vault.release(self.problem.prepared.digest, JobKind.WEAK, "weak_pool")
-        train, val = weak_draw(self.problem.prepared, seed)
+        train, val = weak_draw(self.problem.prepared, seed, within)
+        if not len(train):
+            raise AarError(f"the weak pool's {len(texts)} rows are too few to cut into parts; raise splits.weak_train")
         own = {}
         for name, rows in (("train", train), ("val", val)):
             if len(rows):
-                text = "".join(json.dumps({"text": self._texts[i]}) + "\n" for i in rows)
+                text = "".join(json.dumps({"text": texts[i]}) + "\n" for i in rows)
                 own[f"{name}.jsonl"] = self._stored(self.problem.store.put(text.encode()), inputs)
                 own[f"{name}.labels"] = released(labels[rows].astype("<i4").tobytes(), inputs)
         return Unit(seed=seed, inputs=own)
 
+    def _pool_texts(self) -> list[str]:
+        if self._texts is None:
+            self._texts = read_texts(self.problem.prepared, "weak_pool")
+        return self._texts
 
-def members(recipe: Recipe) -> int:
-    """Weak models behind one student seed of a filled recipe."""
-    return SUPERVISION[recipe.supervision.name].members(recipe.supervision.params)
+    def _part(self, parts: int) -> NDArray[np.int64]:
+        if parts not in self._parts:
+            self._parts[parts] = text_parts(self._pool_texts(), parts)
+        return self._parts[parts]
 
 
 def needs(recipe: Recipe) -> tuple[Need, ...]:
@@ -222,9 +257,29 @@ def needs(recipe: Recipe) -> tuple[Need, ...]:
     return TARGETS[recipe.targets.name].needs
 
 
-def weak_seeds(recipe: Recipe, seeds: list[int]) -> list[int]:
-    """Every weak seed that these student seeds need."""
-    return sorted({s + MEMBER_STRIDE * j for s in seeds for j in range(members(recipe))})
+class Supervisors(NamedTuple):
+    """What a filled recipe's supervision needs for one student seed; see `aar.methods.supervision.Supervision`."""
+
+    members: int
+    parts: int
+    links: int
+    folds: int
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Supervisors:
+        """The counts of a filled recipe."""
+        part, params = SUPERVISION[recipe.supervision.name], recipe.supervision.params
+        return cls(part.members(params), part.parts(params), part.links(params), part.folds(params))
+
+    def weak_seeds(self, seeds: list[int]) -> list[int]:
+        """Every weak model on the whole pool that these student seeds need; specialists are planned apart."""
+        whole = 1 if self.parts else self.members
+        return sorted({s + MEMBER_STRIDE * j for s in seeds for j in range(whole)})
+
+
+def _scored(sealed: bool) -> list[str]:
+    """Splits on which what is trained will be scored."""
+    return ["dev", "test"] if sealed else ["dev"]
 
 
 def released(data: bytes, inputs: Inputs) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 from aar import scoring
 from aar.executor import Stopped
 from aar.ledger import LeaseLost, TrialRow, UnitRow
-from aar.runner.bench import STRONG, WEAK, Bench
+from aar.methods import fill
+from aar.runner.bench import STRONG, WEAK, Bench, chain_role
 from aar.runner.evidence import Evidence
-from aar.runner.plan import Planned, Planner, needs, weak_seeds
+from aar.runner.plan import Planned, Planner, Supervisors, needs
 from aar.runner.units import JobFailed, ensure
 from aar.types import AarError, Recipe, TrialStatus, canonical_json
 
@@ -78,7 +79,7 @@ class Runner:
         trial: int | None = None,
         change: Callable[[Planned], Planned] = lambda planned: planned,
     ) -> dict[int, UnitRow]:
-        """Students of a recipe on these seeds, and whatever weak models they need first.
+        """Students of a recipe on these seeds, and whatever models have to label for them first.
 
         `change` makes another job of the planned one: a control.
         """
@@ -86,8 +87,7 @@ class Runner:
             labels = {"transfer": self.bench.problem.provided_labels["transfer"]}
             weak = {seed: labels for seed in seeds}
         else:
-            rows = self.weak(weak_seeds(recipe, seeds), sealed, trial)
-            weak = {seed: row.outputs for seed, row in rows.items()}
+            weak = self._supervision(recipe, seeds, sealed, trial)
         known = {}
         if "features" in needs(recipe):
             known["features"] = self.features(trial)
@@ -107,6 +107,30 @@ class Runner:
             AarError: the task has no way to get them.
         """
         return ensure(self.bench, self.planner.zero_shot(sealed, self.weights(STRONG)), trial)[0]
+
+    def _supervision(
+        self, recipe: Recipe, seeds: list[int], sealed: bool, trial: int | None
+    ) -> dict[int, dict[str, str]]:
+        """Outputs of every weak model that these students need, by seed; a chain's last labels in their place."""
+        needs = Supervisors.of(fill(recipe, self.bench.problem.task.training.strong))
+        rows = self.weak(needs.weak_seeds(seeds), sealed, trial)
+        if needs.parts:
+            rows |= ensure(self.bench, self.planner.specialists(seeds, needs.parts, self.weights(WEAK)), trial)
+        weak = {seed: row.outputs for seed, row in rows.items()}
+        for outputs in self.chain(seeds, needs.links, needs.folds, {s: weak[s]["transfer"] for s in seeds}, trial):
+            weak |= {s: weak[s] | {"transfer": row.outputs["transfer"]} for s, row in outputs.items()}
+        return weak
+
+    def chain(
+        self, seeds: list[int], links: int, folds: int, labels: dict[int, str], trial: int | None = None
+    ) -> list[dict[int, UnitRow]]:
+        """The first `links` models of the chain, each taught by the one before, the first by `labels`."""
+        done: list[dict[int, UnitRow]] = []
+        for link in range(links):
+            planned = self.planner.link(link, seeds, folds, self.weights(chain_role(link)), labels)
+            done.append(ensure(self.bench, planned, trial))
+            labels = {seed: row.outputs["transfer"] for seed, row in done[-1].items()}
+        return done
 
     # ------------------------------------------------------------ trials
 

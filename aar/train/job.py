@@ -23,7 +23,7 @@ from aar.train.loop import Progress, all_features, predict
 from aar.train.models import Classifier, build, config_device, with_adapters, without_adapters
 from aar.train.pretrain import pretrain
 from aar.train.tokens import Tokenizer, Tokens, read_texts
-from aar.train.trainee import Trainee
+from aar.train.trainee import Members, Trainee
 from aar.train.zero_shot import Asker
 from aar.types import JobFile, JobKind, Recipe, Training, Unit
 
@@ -57,6 +57,8 @@ class Job:
                 self._zero_shot(unit)
             elif self.spec.kind is JobKind.WEAK:
                 self._weak(unit)
+            elif self.spec.folds > 1:
+                self._out_of_fold(unit)
             else:
                 self._strong(unit)
 
@@ -113,15 +115,17 @@ class Job:
         schedule = SCHEDULES[recipe.schedule.name].training(recipe.schedule.params, self._training())
         training = student.training(recipe.student.params, schedule)
         transfer = self.tokens("transfer")
-        prior = context = None
+        prior = context = members = None
+        answers: list[NDArray[np.float32]] = []
+        supervision, params = SUPERVISION[recipe.supervision.name], recipe.supervision.params
         if self.spec.kind is JobKind.CEILING:
             y = self._one_hot(read_labels(self.inputs / "transfer.labels", len(transfer)))
             recipe = Recipe(student=recipe.student, schedule=recipe.schedule)
         else:
-            shape = (len(transfer), self.spec.classes)
-            answers = [read_array(self.unit_file(unit, f"weak{j}"), shape) for j in range(self.spec.members)]
-            probs = [torch.from_numpy(a).softmax(-1).numpy() for a in answers]
-            y = SUPERVISION[recipe.supervision.name].combine(probs, recipe.supervision.params)
+            answers = self._answers(unit, len(transfer))
+            y = supervision.combine(answers, params)
+            mix = supervision.mix(params)
+            members = None if mix is None else Members(answers, mix)
             if self.unit_file(unit, "prior").exists():
                 prior = torch.from_numpy(read_array(self.unit_file(unit, "prior"), (self.spec.classes,)))
             context = read_context(self.inputs, self.unit_file(unit, ""), unit.seed, len(transfer), self.spec.classes)
@@ -129,11 +133,38 @@ class Job:
             lambda: self._fresh(unit.seed, training), transfer, y, recipe, training, unit.seed, self.progress, prior,
             context,
             folder=self.inputs / "model",
+            members=members,
         )  # fmt: skip
         student.learn(trainee, recipe.student.params)
+        for _ in range(supervision.rounds(params) if answers else 0):
+            trainee.supervise(*supervision.assign(answers, trainee.answers(), params))
+            trainee.renew()
+            student.learn(trainee, recipe.student.params)
         if (self.folder / "out" / f"u{unit.seed}.weight").exists():  # where the host asks for it
             self._write(f"u{unit.seed}.weight", trainee.weight.tobytes())
         self._predict(trainee.model, unit)
+
+    def _out_of_fold(self, unit: Unit) -> None:
+        """Answers on the transfer rows, each from a model that was not trained on the row."""
+        transfer, training, folds = self.tokens("transfer"), self._training(), self.spec.folds
+        y = self._answers(unit, len(transfer))[0]
+        fold = np.random.default_rng([unit.seed, 0xF01D]).permutation(len(transfer)) % folds
+        logits = np.empty((len(transfer), self.spec.classes), np.float32)
+        for f in range(folds):
+            learnt, held = np.flatnonzero(fold != f), np.flatnonzero(fold == f)
+            trainee = Trainee(
+                lambda: self._fresh(unit.seed, training), transfer.take(learnt), y[learnt],
+                self.spec.recipe or Recipe(), training, unit.seed, self.progress,
+            )  # fmt: skip
+            trainee.fit()
+            logits[held] = predict(trainee.model, transfer.take(held))
+        self._write(f"u{unit.seed}.transfer", logits.tobytes())
+
+    def _answers(self, unit: Unit, rows: int) -> list[NDArray[np.float32]]:
+        """Probabilities (rows, C) of each model that supervises this seed."""
+        shape = (rows, self.spec.classes)
+        logits = [read_array(self.unit_file(unit, f"weak{j}"), shape) for j in range(self.spec.members)]
+        return [torch.from_numpy(a).softmax(-1).numpy() for a in logits]
 
     def _fresh(self, seed: int, training: Training) -> Classifier:
         """The model as it was before any training: pre-trained weights, or new ones drawn by `seed`."""

@@ -22,6 +22,7 @@ from aar.types import Training
 if TYPE_CHECKING:
     from aar.methods.losses._base import LossFn
     from aar.train.attack import Attack
+    from aar.train.blend import Blend
     from aar.train.watcher import Watcher
 
 PROGRESS_LINES = 200
@@ -102,7 +103,10 @@ def rate(training: Training, step: int, steps: int) -> float:
 
 
 class Supervised:
-    """Training rows on the device: y (n, C), target (n, C), weight (n,), and which rows to train on."""
+    """Training rows on the device: y (n, C), target (n, C), weight (n,), and which rows to train on.
+
+    With a `blend`, y and target of a batch are what its members say under the weights learnt so far.
+    """
 
     def __init__(
         self,
@@ -111,12 +115,21 @@ class Supervised:
         weight: NDArray[np.float32],
         keep: NDArray[np.bool_],
         device: torch.device,
+        blend: Blend | None = None,
     ) -> None:
+        self.blend = blend
         self.y, self.target = torch.from_numpy(y).to(device), torch.from_numpy(target).to(device)
         self.weight = torch.from_numpy(weight).to(device)
         self.rows = np.flatnonzero(keep)
         if not len(self.rows):
             raise ValueError("the targets part kept no row: nothing to train on")
+
+    def at(self, index: Tensor, step_frac: float) -> tuple[Tensor, Tensor, Tensor]:
+        """(y, target, weight) of a batch."""
+        if self.blend is None:
+            return self.y[index], self.target[index], self.weight[index]
+        y, weight = self.blend.at(index, self.weight[index], step_frac)
+        return y, y, weight
 
 
 def fit(
@@ -144,6 +157,9 @@ def fit(
     rng = seed_everything(seed)
     features = all_features(model, tokens) if frozen else None
     opt = optimiser(model.head.parameters() if frozen else model.parameters(), training)
+    if data.blend is not None:
+        opt.add_param_group({"params": [data.blend.scores], "lr": data.blend.mix.lr, "weight_decay": 0.0})
+    rates = [group["lr"] for group in opt.param_groups]
     lengths = tokens.lengths[data.rows]
     steps = training.epochs * math.ceil(len(data.rows) / training.batch_size)
     progress.start(seed, steps)
@@ -151,18 +167,19 @@ def fit(
     for step, chosen in enumerate(chain.from_iterable(epochs)):
         rows = data.rows[chosen]
         index = torch.from_numpy(rows).to(device)
-        for group in opt.param_groups:
-            group["lr"] = training.lr * rate(training, step, steps)
+        for group, lr in zip(opt.param_groups, rates, strict=True):
+            group["lr"] = lr * rate(training, step, steps)
         batch = tokens.batch(rows, device) if features is None else (features[index],)
         with autocast(device):
             logits = model(*batch) if features is None else model.head(*batch)
             further = [noised(model, batch, noise).float()] if noise > 0 else []
-        y, target, weight = data.y[index], data.target[index], data.weight[index]
+        y, target, weight = data.at(index, step / steps)
         loss = loss_fn(logits.float(), y, target, weight, step / steps, *further)
         if attack is not None and features is None:
             loss = attack.mixed(loss, model, batch, y, target, weight, step / steps, *further)
+        total = loss if data.blend is None else loss + data.blend.misfit(index, logits.float(), step / steps)
         opt.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(opt.param_groups[0]["params"], 1.0)
         opt.step()
         over = watcher is not None and watcher.over(step + 1, steps)

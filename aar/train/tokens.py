@@ -32,6 +32,12 @@ class Tokens(NamedTuple):
         """Tokens of each row (n,)."""
         return np.diff(self.start)
 
+    def take(self, rows: NDArray[np.int64]) -> Tokens:
+        """Only these rows, in this order."""
+        pieces = [self.flat[self.start[r] : self.start[r + 1]] for r in rows]
+        start = np.cumsum([0, *map(len, pieces)], dtype=np.int64)
+        return Tokens(np.concatenate(pieces), start, self.pad)
+
     def batch(self, rows: NDArray[np.int64], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
         """Ids (b, longest) and mask (b, longest) of `rows`, padded on the right."""
         lengths = self.lengths[rows]

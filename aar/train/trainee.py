@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 
 from aar.methods.losses import LOSSES
+from aar.methods.supervision import Mix
 from aar.methods.targets import TARGETS, Context
 from aar.train.attack import Attack
+from aar.train.blend import Blend
 from aar.train.language import read
 from aar.train.loop import Supervised, fit, predict
 from aar.train.models import Classifier
@@ -18,7 +20,7 @@ from aar.train.watcher import Watcher
 from aar.types import Recipe, Training
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
     from aar.methods.student._base import Probs
     from aar.train.loop import Progress
     from aar.train.tokens import Tokens
+
+
+class Members(NamedTuple):
+    """Probabilities (n, C) of each supervisor whose weights are learnt, and how."""
+
+    answers: Sequence[Probs]
+    mix: Mix
 
 
 class Trainee:
@@ -48,11 +57,14 @@ class Trainee:
         prior: torch.Tensor | None = None,
         context: Context | None = None,
         folder: Path | None = None,
+        members: Members | None = None,
     ) -> None:
         self.fresh, self.tokens, self.y, self.recipe, self.training = fresh, tokens, y, recipe, training
         self.seed, self.progress, self.prior = seed, progress, prior
         self.context = context or Context(seed)
         self.folder = folder or Path()
+        self.members = members
+        self.keep: NDArray[np.bool_] = np.ones(len(y), np.bool_)
         self.model = fresh()
         self.weight = np.zeros(len(y), np.float32)
 
@@ -71,9 +83,11 @@ class Trainee:
         training = training or self.training
         targets, loss = self.recipe.targets, self.recipe.loss
         made = TARGETS[targets.name].make(given, targets.params, self.context)
-        keep = made.keep if rows is None else made.keep & rows
+        keep = made.keep & self.keep if rows is None else made.keep & self.keep & rows
         self.weight = np.where(keep, made.weight, 0).astype(np.float32)
-        data = Supervised(given, made.target, made.weight, keep, self.model.head.weight.device)
+        device = self.model.head.weight.device
+        blend = Blend(*self.members, device) if self.members is not None and y is None else None
+        data = Supervised(given, made.target, made.weight, keep, device, blend)
         kind = LOSSES[loss.name]
         attack = watcher = None
         if adversary is not None and adversary.eps > 0 and adversary.share > 0:
@@ -94,6 +108,10 @@ class Trainee:
         logits = torch.from_numpy(predict(self.model, self.tokens))
         probs: Probs = logits.softmax(-1).numpy()
         return probs
+
+    def supervise(self, y: Probs, keep: NDArray[np.bool_]) -> None:
+        """New labels of its own (n, C), and the only rows (n,) it is trained on from now on."""
+        self.y, self.keep = y, keep
 
     def renew(self) -> None:
         """Back to the weights it began with, head at zero."""

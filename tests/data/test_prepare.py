@@ -247,6 +247,7 @@ def test_show_is_the_owners_view(settings: Settings, write: Write, spec: Spec) -
     assert all(label_of[r["text"]] == r["label"] for r in shown["rows"]["transfer"])
     assert shown["splits"] == {**SIZES, "weak_pool": 180}
     assert shown["balance"]["dev"] == {"bad": 0.5, "good": 0.5}
+    assert list(shown["models"]) == ["weak", "strong"]
     assert (shown["digest"], shown["dropped"]) == (made.digest, 0)
     assert json.loads(json.dumps(shown)) == shown
 
