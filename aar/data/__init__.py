@@ -4,7 +4,7 @@ from aar.data._prepare import DATA_VERSION, prepare
 from aar.data._sample import sample_rows
 from aar.data._show import show
 from aar.data.models import ResolvedModel, resolve_model, store_vocabulary, vocabulary, words_vocabulary
-from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, weak_draw
+from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, rows_of, weak_draw
 
 __all__ = [
     "DATA_VERSION",
@@ -15,6 +15,7 @@ __all__ = [
     "prepare",
     "read_texts",
     "resolve_model",
+    "rows_of",
     "sample_rows",
     "show",
     "store_vocabulary",

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from aar.data import read_texts, weak_draw
+from aar.data import rows_of, weak_draw
 from aar.methods import fill
 from aar.methods.able import NO_ZERO_SHOT, zero_shot
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS, Calibration, Need
+from aar.reading.rows import Row, line_of
 from aar.runner.bench import STRONG, WEAK, Problem
 from aar.sandbox.image import source_digest
 from aar.types import AarError, JobKind, JobSpec, Output, Recipe, Unit
@@ -61,7 +61,7 @@ class Planner:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self._texts: list[str] | None = None
+        self._pool: list[Row] | None = None
 
     def pretrain(self, role: str) -> Planned | None:
         """The job that pre-trains a tiny model, or None where there is nothing to pre-train. Always seed 0."""
@@ -169,8 +169,8 @@ class Planner:
             names["probe.jsonl"], counts["probe"] = self._stored(probe.texts, inputs), probe.rows * probe.variants
             splits.append("probe")
         return JobSpec(
-            kind=kind, classes=self.problem.classes, model=self.problem.models[role].ref, inputs=names,
-            rows={s: counts[s] for s in splits}, predict=tuple(splits), source=source_digest(),
+            kind=kind, task=self.problem.task.kind, classes=self.problem.classes, model=self.problem.models[role].ref,
+            inputs=names, rows={s: counts[s] for s in splits}, predict=tuple(splits), source=source_digest(),
         )  # fmt: skip
 
     def _model_inputs(self, role: str, inputs: Inputs, weights: str | None = None) -> dict[str, str]:
@@ -199,14 +199,14 @@ class Planner:
         return digest
 
     def _weak_unit(self, seed: int, inputs: Inputs) -> Unit:
-        if self._texts is None:
-            self._texts = read_texts(self.problem.prepared, "weak_pool")
+        if self._pool is None:
+            self._pool = rows_of(self.problem.prepared, "weak_pool")
         labels = self.problem.vault.release(self.problem.prepared.digest, JobKind.WEAK, "weak_pool")
         train, val = weak_draw(self.problem.prepared, seed)
         own = {}
         for name, rows in (("train", train), ("val", val)):
             if len(rows):
-                text = "".join(json.dumps({"text": self._texts[i]}) + "\n" for i in rows)
+                text = "".join(line_of(self._pool[i]) for i in rows)
                 own[f"{name}.jsonl"] = self._stored(self.problem.store.put(text.encode()), inputs)
                 own[f"{name}.labels"] = released(labels[rows].astype("<i4").tobytes(), inputs)
         return Unit(seed=seed, inputs=own)
