@@ -1,4 +1,4 @@
-"""Reward modelling from the command line: generated pairs through the real sandbox, real dialogues with MiniLM."""
+"""Reward modelling from the command line: pairs through the real sandbox, real dialogues with MiniLM."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.loops import NO_TRACKING
@@ -20,14 +21,35 @@ bert = pytest.mark.skipif(
 )
 
 REAL = [f"data.files.train={HH}/train_gt.jsonl", f"data.files.test={HH}/test.jsonl"]
-EASY = "data.world.params={negation: 0, length: 6, max_clauses: 1, fillers: 20, polar: 4, requests: 1, prompt: 1}"
-SMALL = [
-    EASY, "splits={weak_train: 200, weak_val: 50, transfer: 600, dev: 300, test: 300}",
-    "models.weak.pretrain={documents: 2000, steps: 60, world: {unasked: 0.5}}",
-    "models.strong.pretrain={documents: 3000, steps: 300, world: {unasked: 0.5}}",
-    "models.strong.tiny={layers: 2, width: 32, heads: 2}", "training.strong={epochs: 2, lr: 1e-3, batch_size: 32}",
-    "seeds={screen: 1, full: 2, confirm: 2, baseline: 2}", "floor_gap=0",
-]  # fmt: skip
+FILLERS, SIGNS = 30, 24
+TASK = """
+name: praise
+kind: preference
+data: {files: {all: rows.jsonl}}
+splits: {weak_train: 60, weak_val: 30, transfer: 600, dev: 300, test: 300}
+models:
+  weak: {tiny: {layers: 1, width: 16, heads: 2}, max_length: 32}
+  strong: {tiny: {layers: 1, width: 32, heads: 2}, max_length: 32}
+training: {weak: {epochs: 8, lr: 5e-3, batch_size: 16}, strong: {epochs: 3, lr: 5e-3, batch_size: 16}}
+seeds: {screen: 1, full: 2, confirm: 2, baseline: 2}
+floor_gap: 0
+"""
+
+
+def write_task(folder: Path) -> Path:
+    """Dialogues whose better answer holds one of many good words: few rows show a weak model only some of them."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(1400):
+        asked = f"\n\nHuman: question {i}\n\nAssistant:"
+        words = [[f"w{w}" for w in rng.integers(0, FILLERS, 4)] for _ in range(2)]
+        for side, sign in zip(words, ("good", "bad"), strict=True):
+            side[rng.integers(4)] = f"{sign}{rng.integers(SIGNS)}"
+        rows.append({"chosen": f"{asked} {' '.join(words[0])}", "rejected": f"{asked} {' '.join(words[1])}"})
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = folder / "praise.yaml"
+    path.write_text(TASK)
+    return path
 
 
 def aar(workspace: Path, *words: str, sets: list[str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -45,24 +67,26 @@ def status(workspace: Path) -> dict[str, Any]:
     return found
 
 
-def test_a_trial_on_generated_pairs_runs_through_the_sandbox(tmp_path: Path) -> None:
-    aar(tmp_path, "trial", "polarity-preference", "--sandbox", "process", sets=SMALL)
-    found = status(tmp_path)
+def test_a_trial_on_dialogues_runs_through_the_sandbox(tmp_path: Path) -> None:
+    aar(tmp_path / "ws", "trial", str(write_task(tmp_path)), "--sandbox", "process")
+    found = status(tmp_path / "ws")
     base = found["baselines"]
-    assert found["status"] == "complete" and base["ceiling"] > 0.9 and 0.4 < base["weak"] < base["ceiling"], base
-    assert base["weak"] - 0.05 < base["naive"]
+    assert found["status"] == "complete" and found["trials"][0]["n_seeds"] == 2
+    assert 0.55 < base["weak"] < base["ceiling"] - 0.05 and base["ceiling"] > 0.9 and base["naive"] > 0.55, base
 
 
 def test_check_shows_the_tokens_that_both_models_read(tmp_path: Path) -> None:
-    said = aar(tmp_path, "tasks", "check", "polarity-preference", sets=[*SMALL, "models.weak.max_length=5"]).stdout
-    lines = {
-        who: tokens.split() for who, _, tokens in (line.strip().partition(" reads: ") for line in said.splitlines())
-    }
+    world = "data.world.params={length: 6, max_clauses: 1}"
+    sizes = "splits={weak_train: 40, transfer: 60, dev: 30, test: 30}"
+    sets = [world, sizes, "models.weak.max_length=5"]
+    said = aar(tmp_path, "tasks", "check", "polarity-preference", sets=sets).stdout
+    lines = dict(line.strip().split(" reads: ") for line in said.splitlines() if " reads: " in line)
     for side in "AB":
-        assert len(lines[f"strong {side}"]) == 7 and lines[f"strong {side}"][0] in ("praise0", "blame0")
-        assert lines[f"weak {side}"] == lines[f"strong {side}"][1:6], "prompt first, then the answer's end"
-    assert "note: weak: transfer: 600 of 600 rows lose their prompt's beginning at 5 tokens" in said
-    assert "note: weak: dev: 300 of 300 rows lose an answer's end at 5 tokens" in said
+        strong, weak = (lines[f"{who} {side}"].split() for who in ("strong", "weak"))
+        assert len(strong) == 8 and strong[1].startswith(("praise", "blame"))
+        assert weak == strong[2:7], "the prompt gives way first, then the answer's end"
+    assert "note: weak: transfer: 60 of 60 rows lose their prompt's beginning at 5 tokens" in said
+    assert "note: weak: dev: 30 of 30 rows lose an answer's end at 5 tokens" in said
     assert "strong: transfer" not in said
 
 
