@@ -143,7 +143,7 @@ class Files(Word):
 
 
 class Hub(Word):
-    """A `datasets` path pinned to a revision, and which of its splits serve as train and test.
+    """A `datasets` path pinned to a revision, of it a configuration or folder, and which splits are train and test.
 
     `rows`: only the first so many of each split are read.
     """
@@ -151,6 +151,7 @@ class Hub(Word):
     path: str
     revision: str = "main"
     name: str | None = None
+    folder: str | None = None
     train: str = "train"
     test: str | None = None
     rows: int | None = Field(default=None, ge=1)
@@ -192,8 +193,21 @@ class Choices(Word):
     seed: int = 0
 
 
+class PairColumns(Word):
+    """Columns of a preference row: texts, hh-rlhf dialogues or lists of messages, as they are found.
+
+    Without `prompt` the two hold whole dialogues. A pair whose `margin` is at most `tie` is a tie, and left out.
+    """
+
+    prompt: str | None = None
+    chosen: str = "chosen"
+    rejected: str = "rejected"
+    margin: str | None = None
+    tie: float = Field(default=0.0, ge=0)
+
+
 class DataSpec(Word):
-    """Where rows come from: exactly one of `world`, `files`, `hub`, `stdlib`; and how a row becomes text and class.
+    """Where rows come from: exactly one of `world`, `files`, `hub`, `stdlib`; how a row becomes a text, or a pair.
 
     `mutate` or `choices` make the label and a column for the template, `program` or `answer`. `sample` holds rows in
     the source's column layout, for `aar tasks check --offline`; it changes nothing else.
@@ -208,6 +222,7 @@ class DataSpec(Word):
     text: str = "{text}"
     label: str = "label"
     classes: tuple[str, ...] | None = None
+    pair: PairColumns | None = None
     sample: tuple[dict[str, Any], ...] = ()
 
 
@@ -264,11 +279,14 @@ class ZeroShot(Word):
     temperature: float = Field(default=0.05, gt=0)
 
 
+TaskKind = Literal["classification", "preference", "generation"]
+
+
 class TaskSpec(Word):
     """One weak-to-strong problem: data, splits, two models, how they train, seeds and limits."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
-    kind: Literal["classification", "preference", "generation"] = "classification"
+    kind: TaskKind = "classification"
     summary: str = ""
     data: DataSpec
     splits: SplitSizes
@@ -410,10 +428,11 @@ class JobSpec(Word):
     scored, with `rows` their counts; `members` is how many weak supervisors feed one student seed; with `folds`
     above 1 as many models learn, and each answers the transfer rows it was not trained on; `outcome_words` how many
     words close a pre-training document; `width` how many features the model has, in a features job; `source` the hash
-    of the code that runs.
+    of the code that runs. `task` says what a row is: a text, or for preference a pair.
     """
 
     kind: JobKind
+    task: TaskKind = "classification"
     classes: int = Field(default=2, ge=2)
     model: ModelRef
     training: Training | None = None

@@ -13,6 +13,7 @@ import io
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from aar.methods import fill, parse
 from aar.methods.losses import LOSSES
 from aar.methods.student import SCHEDULES
 from aar.methods.targets import TARGETS, Context
+from aar.reading import Row
 from aar.tasks import load_task
 from aar.train.loop import Progress, Supervised, fit, predict
 from aar.train.models import Classifier, build
@@ -58,7 +60,7 @@ class Maker:
         texts, self.labels = self.world.generate(EXAMPLES, 7_000_002)
         self.test = self.tokens(texts)
 
-    def tokens(self, texts: list[str]) -> Tokens:
+    def tokens(self, texts: Sequence[Row]) -> Tokens:
         return Tokenizer(self.ref("strong"), self.folder)(texts)
 
     def spec(self, role: str) -> ModelSpec:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 SST2 = DATA / "sst2"
+HH = DATA / "hh_harmless"
 HUMANEVAL = DATA / "humaneval" / "HumanEval.jsonl.gz"
 
 

@@ -1,4 +1,4 @@
-"""The polarity world: exact labels, determinism, parameters."""
+"""The polarity worlds: exact labels, determinism, parameters."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from aar import worlds
 from aar.types import AarError
 from aar.worlds.polarity import Polarity
+from aar.worlds.polarity_preference import PolarityPreference
 
 
 def test_the_label_is_exactly_what_the_words_say() -> None:
@@ -53,6 +54,58 @@ def test_documents_end_with_words_of_their_class_and_use_the_vocabulary() -> Non
         assert all(w.startswith(want) for w in words[-2:])
     noisy = Polarity(outcome_noise=0.5).documents(500, 0)
     assert 0.3 < np.mean([d.split()[-1].startswith("win") for d in noisy]) < 0.7
+
+
+def follows(world: PolarityPreference, document: str) -> bool:
+    """Whether the response of a document is as its prompt asked; a prompt that asks for nothing likes good ones."""
+    words = document.split()
+    positive = world.label(" ".join(words[world.prompt : -2])) == 1
+    return positive != words[world.prompt - 1].startswith("blame")
+
+
+def test_of_a_pair_one_response_has_the_polarity_that_was_asked_for() -> None:
+    world = PolarityPreference(negation=0.4, prompt=3)
+    rows, labels = world.generate(2001, 3)
+    assert [world.better(row) for row in rows] == labels.tolist() and abs(labels.sum() - 1000.5) < 1
+    vocabulary = set(world.vocabulary())
+    for first, second in rows:
+        assert isinstance(first.prompt, str) and first.prompt == second.prompt and first.answer != second.answer
+        assert len(first.prompt.split()) == 3 and len(first.answer.split()) == world.length
+        assert set(first.prompt.split()) | set(first.answer.split()) <= vocabulary
+    assert world.generate(50, 1)[0] == world.generate(50, 1)[0] != world.generate(50, 2)[0]
+
+
+def test_neither_the_prompt_nor_the_responses_alone_tell_the_better_one() -> None:
+    world = PolarityPreference()
+    rows, labels = world.generate(4000, 0)
+    praise = np.array(["praise" in row[0].prompt for row in rows])
+    first_is_good = np.array([world.label(row[0].answer) for row in rows])
+    for feature in (praise, first_is_good):
+        for value in (0, 1):
+            assert abs(labels[feature == value].mean() - 0.5) < 0.04
+    assert ((first_is_good == praise) == (labels == 0)).all(), "together they do"
+
+
+def test_whoever_is_blind_to_negation_is_fooled_by_pairs_too() -> None:
+    world = PolarityPreference(negation=0.4)
+    rows, labels = world.generate(4000, 0)
+    sums = np.array(
+        [[sum(w.startswith("good") - w.startswith("bad") for w in s.answer.split()) for s in r] for r in rows]
+    )
+    asked = np.array([1 if "praise" in row[0].prompt else -1 for row in rows])
+    margin = asked * (sums[:, 0] - sums[:, 1]) * (1 - 2 * labels)
+    plain = np.array(["not" not in row[0].answer + row[1].answer for row in rows])
+    assert (margin[plain] > 0).all() and (margin[~plain] > 0).mean() < 0.7
+
+
+def test_documents_of_the_preference_world_carry_the_concept() -> None:
+    world = PolarityPreference(unasked=0.5)
+    documents = world.documents(1000, 0)
+    for document in documents:
+        assert all(w.startswith("win" if follows(world, document) else "loss") for w in document.split()[-2:])
+    asked = [d.split()[world.prompt - 1].startswith(("praise", "blame")) for d in documents]
+    assert 0.45 < np.mean(asked) < 0.55
+    assert all("praise" in d or "blame" in d for d in PolarityPreference(unasked=0).documents(100, 0))
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,7 @@ def _plain(value: Any) -> str:
 def task_check(name: str, workspace: Path, sets: Sequence[str]) -> None:
     """Everything that can be checked without training."""
     from aar.runner.bench import Problem
+    from aar.runner.reads import example
     from aar.tasks import load_task
 
     settings = Settings(workspace=workspace)
@@ -91,7 +92,9 @@ def task_check(name: str, workspace: Path, sets: Sequence[str]) -> None:
     chain = f"{len(spec.models.chain)} models between weak and strong; " if spec.models.chain else ""
     console.print(f"{spec.name}: ok  ({counts}; {chain}{problem.classes} classes; data {problem.prepared.digest[:12]})")
     for note in problem.notes():
-        console.print(f"  note: {escape(note)}")
+        console.print(f"  note: {escape(note)}", highlight=False)
+    for who, tokens in example(problem):
+        console.print(f"  {who} reads: {escape(tokens)}", highlight=False)
 
 
 def task_check_offline(name: str | None, sets: Sequence[str]) -> None:
@@ -105,7 +108,7 @@ def task_check_offline(name: str | None, sets: Sequence[str]) -> None:
     for task in [name] if name else sorted(list_tasks()):
         try:
             spec, _ = load_task(task, sets)
-            rows = sample_rows(spec) if spec.kind == "classification" else []
+            rows = sample_rows(spec)
         except AarError as error:
             wrong += 1
             console.print(f"[red]{task}: {escape(str(error))}[/]", highlight=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from aar.data._sample import sample_rows
 from aar.data._show import show
 from aar.data.models import ResolvedModel, resolve_model, store_vocabulary, vocabulary, words_vocabulary
 from aar.data.parts import text_parts
-from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, weak_draw
+from aar.data.prepared import POOLS, Prepared, load_prepared, read_texts, rows_of, weak_draw
 
 __all__ = [
     "DATA_VERSION",
@@ -16,6 +16,7 @@ __all__ = [
     "prepare",
     "read_texts",
     "resolve_model",
+    "rows_of",
     "sample_rows",
     "show",
     "store_vocabulary",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from aar.data._bad import BadRows
 from aar.data._rows import Place, Table
+from aar.reading.rows import Row
 from aar.tasks import nearest, template_fields
 from aar.types import AarError
 
@@ -28,7 +29,7 @@ class Examples:
     `bad` rows are not among them, nor are those that `left_out` counts by the reason: nothing is wrong with these.
     """
 
-    texts: list[str] = field(default_factory=list)
+    texts: list[Row] = field(default_factory=list)
     labels: list[Any] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     weak: list[Any] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Rows of a source to rows of a text and a label: programs and their mutants, questions and one answer each."""
+"""Rows of a source to rows of a text and a label: programs and mutants, questions and answers; and to pairs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from aar.data._format import Examples, add_table
 from aar.data._mutate import canonical, mutated
+from aar.data._pairs import add_pairs, pair_columns
 from aar.data._rows import Table, missing_column
 from aar.data._splits import normalised
 from aar.tasks import template_fields
@@ -23,7 +24,9 @@ Made = tuple[int, str, int]
 def wanted_columns(data: DataSpec, group: str | None = None, weak: str | None = None) -> list[str]:
     """The source's columns that the task reads."""
     fields = [f for f in template_fields(data.text) if f != made_column(data)]
-    if data.mutate:
+    if data.pair:
+        fields = pair_columns(data.pair)
+    elif data.mutate:
         fields += template_fields(data.mutate.program)
     elif data.choices:
         fields += [data.choices.correct, *data.choices.wrong, *data.choices.options]
@@ -37,6 +40,11 @@ def made_column(data: DataSpec) -> str | None:
     return PROGRAM if data.mutate else ANSWER if data.choices else None
 
 
+def labelled_by(data: DataSpec) -> str | None:
+    """The source's column that holds the class; None where the task's formatter makes it."""
+    return None if data.pair or made_column(data) else data.label
+
+
 def add_rows(into: Examples, table: Table, data: DataSpec, group: str | None = None, weak: str | None = None) -> None:
     """Append a source's rows as the task formats them; bad ones are noted.
 
@@ -47,6 +55,9 @@ def add_rows(into: Examples, table: Table, data: DataSpec, group: str | None = N
     for column in wanted_columns(data, group, weak):
         if column not in table.columns:
             raise missing_column(table.source, column, table.columns)
+    if data.pair:
+        add_pairs(into, table, data.pair, group, weak)
+        return
     if data.mutate:
         table = _with(table, list(_programs(into, table, data.mutate)), PROGRAM, data.label, MUTATED)
     elif data.choices:

@@ -67,7 +67,7 @@ def opened(hub: Hub, sha: str | None, settings: Settings) -> Iterator[Any]:
     if sha is not None:
         loaded = None
         try:
-            loaded = _load(hub.path, hub.name, None, sha)
+            loaded = _load(hub, hub.path, None, sha)
         except Exception as error:  # the library's own, the network's, the disk's: the hub gave nothing
             cause = error
         if loaded is not None and all(_commit_is(part, sha) for part in loaded.values()):
@@ -80,7 +80,7 @@ def opened(hub: Hub, sha: str | None, settings: Settings) -> Iterator[Any]:
     files = None if sha is None else listed_files(_card(folder), hub.name)
     with tempfile.TemporaryDirectory(dir=settings.folder("cache")) as cache:
         try:
-            loaded = _load(str(folder), hub.name, cache, files=files)
+            loaded = _load(hub, str(folder), cache, files=None if hub.folder else files)
         except Exception as error:  # pyarrow's, pandas' and its own: all about this folder
             raise AarError(f"data.hub: {folder}: cannot be loaded: {error}") from None
         yield loaded
@@ -124,11 +124,13 @@ def _card(folder: Path) -> dict[str, Any]:
     return found
 
 
-def _load(path: str, name: str | None, cache: str | None, revision: str | None = None, files: Any = None) -> Any:
+def _load(hub: Hub, path: str, cache: str | None, revision: str | None = None, files: Any = None) -> Any:
     import datasets
 
     with _quiet():
-        return datasets.load_dataset(path, name, revision=revision, cache_dir=cache, data_files=files)
+        return datasets.load_dataset(
+            path, hub.name, data_dir=hub.folder, data_files=files, revision=revision, cache_dir=cache
+        )
 
 
 def _commit_is(part: Any, sha: str) -> bool:

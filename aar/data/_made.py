@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from aar import worlds
 from aar.data._format import Examples, class_names, index_labels
+from aar.data._pairs import CLASSES, in_random_order
 from aar.data._pools import KEEP_ORDER, Identity, Pool, read_examples, routes
-from aar.data._splits import draw, draw_groups, first_copies, normalised
+from aar.data._splits import draw, draw_groups, first_copies, normalised, row_key
 from aar.data.prepared import POOLS
+from aar.reading.rows import Row
 from aar.settings import Settings
 from aar.types import AarError, TaskSpec
 
@@ -40,14 +42,14 @@ def from_world(spec: TaskSpec) -> Made:
     made = Made({}, world.classes)
     seen: set[str] = set()
     for stream, (split, size) in enumerate(sizes.items()):
-        texts: list[str] = []
+        texts: list[Row] = []
         labels: list[int] = []
         for attempt in range(WORLD_ATTEMPTS):
             if len(texts) == size:
                 break
             seed = int(np.random.SeedSequence([splits.seed, stream, attempt]).generate_state(1)[0])
             for text, label in zip(*world.generate(size - len(texts), seed), strict=True):
-                if (key := normalised(text)) in seen:
+                if (key := normalised(row_key(text))) in seen:
                     made.dropped += 1
                 else:
                     seen.add(key)
@@ -66,12 +68,13 @@ def from_rows(spec: TaskSpec, identity: Identity, settings: Settings) -> Made:
 
     examples = read_examples(spec, identity, settings)
     split_of, sizes = routes(spec), {s: getattr(spec.splits, s) for s in KEEP_ORDER}
-    classes = class_names(list(examples.values()), spec.data.classes)
+    pairs = spec.kind == "preference"
+    classes = CLASSES if pairs else class_names(list(examples.values()), spec.data.classes)
     if len(classes) < 2:
         raise AarError(f"data.label: {spec.data.label!r} holds one class only: {', '.join(classes) or 'none'}")
     order = list(dict.fromkeys(split_of[s] for s in KEEP_ORDER))
     full = [_indexed(examples[name], classes) for name in order]
-    kept, copies = first_copies([pool.texts for pool in full])
+    kept, copies = first_copies([[row_key(row) for row in pool.texts] for pool in full])
     pools = {name: pool.take(rows) for name, pool, rows in zip(order, full, kept, strict=True)}
     made = Made({}, classes, dropped=len(copies))
     for pool in examples.values():
@@ -79,13 +82,14 @@ def from_rows(spec: TaskSpec, identity: Identity, settings: Settings) -> Made:
         made.notes += [f"{n} rows were left out: {why}" for why, n in pool.left_out.items()]
     if apart := sum(full[p].labels[i] != full[q].labels[j] for (p, i), (q, j) in copies):
         made.notes.append(f"{apart} duplicates carried another label than the copy that was kept")
-    if spec.splits.group_by:
+    grouped = pairs or spec.splits.group_by is not None
+    if grouped:
         _separate_groups(pools, made)
     for name in order:
         needs = {s: sizes[s] for s in KEEP_ORDER if split_of[s] == name and sizes[s]}
         _demand_rows(needs, len(pools[name].texts))
         scored = {s: n for s, n in needs.items() if not s.startswith("weak")}
-        if spec.splits.group_by:
+        if grouped:
             codes = np.unique(pools[name].groups, return_inverse=True)[1].astype(np.int64)
             drawn, rest, cut = draw_groups(pools[name].labels, codes, scored, spec.splits.seed)
             if cut:
@@ -95,6 +99,9 @@ def from_rows(spec: TaskSpec, identity: Identity, settings: Settings) -> Made:
         made.pools |= {split: pools[name].take(rows) for split, rows in drawn.items()}
         pools[name] = pools[name].take(rest)
     made.pools["weak_pool"] = _weak_pool(spec, made, pools[split_of["weak_train"]], pools[split_of["weak_val"]])
+    if pairs:
+        for i, name in enumerate(POOLS):
+            made.pools[name] = in_random_order(made.pools[name], [spec.splits.seed, 0x5119, i])
     return made
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from aar import worlds
 from aar.data import _hub
 from aar.data._format import Examples
-from aar.data._formatters import add_rows, made_column, wanted_columns
+from aar.data._formatters import add_rows, labelled_by, wanted_columns
 from aar.data._rows import Place, read_table
 from aar.data._stdlib import interpreter, library_digest, library_table
 from aar.data._store import file_digest
+from aar.reading.rows import Row
 from aar.settings import Settings
 from aar.types import SPLITS, AarError, FileList, Files, Hub, TaskSpec, digest_of
 
@@ -29,9 +30,9 @@ KEEP_ORDER = ("test", "dev", "transfer", "weak_val", "weak_train")
 
 @dataclass
 class Pool:
-    """Rows from one file, repository split or stream: texts, class indices (n,), groups, raw weak labels."""
+    """Rows from one file, repository split or stream: texts or pairs, class indices (n,), groups, raw weak labels."""
 
-    texts: list[str]
+    texts: list[Row]
     labels: NDArray[np.int32]
     groups: list[str] = field(default_factory=list)
     weak: list[Any] = field(default_factory=list)
@@ -93,6 +94,8 @@ def identify(spec: TaskSpec, settings: Settings) -> Identity:
         content["mutate"] = {**data.mutate.model_dump(), "python": interpreter()}
     if data.choices:
         content["choices"] = data.choices
+    if data.pair:
+        content["pair"] = data.pair
     if provided := spec.models.weak.labels:
         content["weak"] = provided.model_dump(exclude={"file"})
         if provided.file:
@@ -128,8 +131,7 @@ def read_examples(spec: TaskSpec, identity: Identity, settings: Settings) -> dic
                 tables = [read_table(path, wanted, data.files.columns) for path in _file_lists(data.files)[pool]]
             elif data.hub:
                 field = "test" if pool == "test" else "train"
-                label = None if made_column(data) else data.label
-                tables = [_hub.split_table(loaded, data.hub, field, wanted, label)]
+                tables = [_hub.split_table(loaded, data.hub, field, wanted, labelled_by(data))]
             else:
                 assert data.stdlib
                 tables = [library_table(data.stdlib)]

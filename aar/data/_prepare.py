@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 
 from aar.data._format import distribution, render
 from aar.data._made import Made, demand_classes, from_rows, from_world
+from aar.data._pairs import weak_preference
 from aar.data._pools import Identity, identify
 from aar.data._rows import read_table
-from aar.data._splits import normalised
+from aar.data._splits import normalised, row_key
 from aar.data._store import folder_whole, write_synced
 from aar.data.prepared import GROUPS, POOLS, Prepared, load_prepared
+from aar.reading.rows import line_of
 from aar.settings import Settings
 from aar.tasks import template_fields
 from aar.types import AarError, TaskSpec, canonical_json, digest_of
@@ -79,13 +80,17 @@ def _provided(spec: TaskSpec, made: Made) -> dict[str, bytes]:
     for split in labels.covers:
         pool = made.pools[split]
         if labels.file:
-            absent = [text for text in pool.texts if normalised(text) not in given]
+            keys = [normalised(row_key(row)) for row in pool.texts]
+            absent = [text for text, key in zip(pool.texts, keys, strict=True) if key not in given]
             if absent:
                 raise AarError(
                     f"models.weak.labels: {labels.file} has none for {len(absent)} of {len(pool.texts)} rows of"
                     f" {split}, first {absent[0][:60]!r}; add them or take {split} out of `covers`"
                 )
-            rows = [given[normalised(text)] for text in pool.texts]
+            rows = [given[key] for key in keys]
+        elif spec.kind == "preference":
+            judged = zip(pool.weak, pool.labels.tolist(), pool.places, strict=True)
+            rows = [weak_preference(value, better, at) for value, better, at in judged]
         else:
             rows = [distribution(w, made.classes, at) for w, at in zip(pool.weak, pool.places, strict=True)]
         found[split] = np.array(rows, dtype="<f4").tobytes()
@@ -99,7 +104,7 @@ def _write(new: Path, digest: str, spec: TaskSpec, identity: Identity, made: Mad
     provided = {split: f"{split}.weak.f32" for split in weak}
     contents = {provided[split]: content for split, content in weak.items()}
     for split in POOLS:
-        contents[f"{split}.jsonl"] = "".join(json.dumps({"text": t}) + "\n" for t in made.pools[split].texts).encode()
+        contents[f"{split}.jsonl"] = "".join(map(line_of, made.pools[split].texts)).encode()
     groups = made.pools["weak_pool"].groups
     if groups:
         codes = np.unique(groups, return_inverse=True)[1]

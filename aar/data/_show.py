@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from aar.data.prepared import POOLS, Prepared, read_texts
+from aar.data.prepared import POOLS, Prepared, rows_of
+from aar.reading.rows import texts_of
 from aar.types import ModelSpec, TaskSpec
 from aar.vault import Vault
 
@@ -18,8 +19,9 @@ def show(spec: TaskSpec, prepared: Prepared, vault: Vault) -> dict[str, Any]:
     The labels make this the owner's view: nothing of it may reach a job or a researcher.
     """
     labels = vault.truth(prepared.digest, "transfer")[:ROWS]
-    texts = read_texts(prepared, "transfer")[:ROWS]
-    rows = [{"text": t, "label": prepared.classes[c]} for t, c in zip(texts, labels.tolist(), strict=True)]
+    names = ("text",) if spec.kind != "preference" else prepared.classes
+    texts = [dict(zip(names, texts_of(row), strict=True)) for row in rows_of(prepared, "transfer")[:ROWS]]
+    rows = [{**t, "label": prepared.classes[c]} for t, c in zip(texts, labels.tolist(), strict=True)]
     return {
         "name": spec.name,
         "summary": spec.summary,

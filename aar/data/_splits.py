@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from aar.reading.rows import Row as Content
+from aar.reading.rows import texts_of
 from aar.types import AarError
 
 if TYPE_CHECKING:
@@ -31,6 +33,11 @@ def normalised(text: str) -> str:
         for word in folded
     ]
     return " ".join(w for w in words if w) or " ".join(folded)
+
+
+def row_key(content: Content) -> str:
+    """What two rows must not share, once normalised: a text, or the two texts of a pair in whatever order."""
+    return content if isinstance(content, str) else " \0 ".join(sorted(map(normalised, texts_of(content))))
 
 
 def first_copies(pools: Sequence[Sequence[str]]) -> tuple[list[list[int]], list[tuple[Row, Row]]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -16,12 +15,13 @@ from typing import Any
 from aar import worlds
 from aar.data._store import file_digest, folder_whole, write_synced
 from aar.data.prepared import Prepared, read_texts
+from aar.reading import WORD
 from aar.settings import Settings
 from aar.types import AarError, ModelRef, ModelSpec, TaskSpec, Word, digest_of
 
 TOKENIZER_FILES = (
     "config.json", "tokenizer*.json", "tokenizer*.model", "vocab*.json", "vocab*.txt", "merges*.txt",
-    "special_tokens*.json", "added_tokens.json", "sentencepiece*.model", "spiece.model",
+    "special_tokens*.json", "added_tokens.json", "chat_template*.jinja", "sentencepiece*.model", "spiece.model",
 )  # fmt: skip
 WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json")
 HUB_FILES, HUB_NOT = [*TOKENIZER_FILES, *WEIGHT_FILES], ["*/*"]
@@ -36,7 +36,6 @@ VOCABULARIES = (
 )
 WIDTH_KEYS = ("hidden_size", "n_embd", "d_model", "dim")
 """What the families call the width of their last layer in config.json."""
-WORD = re.compile(r"\w+|[^\w\s]")
 SPECIALS = ("[PAD]", "[UNK]")
 
 
@@ -104,24 +103,6 @@ def resolve_model(spec: ModelSpec, other: ModelSpec, settings: Settings, field: 
     digest, folder = _laid_out(files, settings)
     ref = ModelRef(digest=digest, **_reading(spec))
     return ResolvedModel(ref=ref, folder=folder, revision=revision)
-
-
-def too_long(spec: ModelSpec, model: ResolvedModel, tokens: Sequence[str] | None, texts: Sequence[str]) -> int:
-    """How many texts have more tokens than the model's `max_length`, so that their `truncate` end is cut off.
-
-    `tokens` is the vocabulary of a model that reads words; else the model's own tokenizer counts.
-    """
-    limit = spec.max_length
-    if tokens is not None:
-        return sum(len(WORD.findall(text.lower())) > limit for text in texts)
-    # A tokenizer makes at most a token of each byte, and a few special ones.
-    long = [text for text in texts if len(text.encode()) + 8 > limit]
-    if not long:
-        return 0
-    from transformers import AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(model.tokenizer_folder or model.folder, local_files_only=True)
-    return sum(len(ids) > limit for ids in tokenizer(long, truncation=False, verbose=False)["input_ids"])
 
 
 def vocabulary(spec: TaskSpec, model: ModelSpec, prepared: Prepared) -> list[str] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from aar.reading.rows import Row, read_rows, texts_of
 from aar.types import Word
 
 if TYPE_CHECKING:
@@ -50,14 +51,18 @@ class Prepared(Word):
         return self.counts["weak_pool"]
 
     def text_file(self, split: str) -> Path:
-        """The split's texts: one `{"text": ...}` a line, no labels."""
+        """The split's rows: one `{"text": ...}` or `{"pair": [...]}` a line, no labels."""
         return Path(self.folder) / f"{split}.jsonl"
 
 
+def rows_of(prepared: Prepared, split: str) -> list[Row]:
+    """Rows of `weak_pool`, `transfer`, `dev` or `test`, in order."""
+    return read_rows(prepared.text_file(split))
+
+
 def read_texts(prepared: Prepared, split: str) -> list[str]:
-    """Texts of `weak_pool`, `transfer`, `dev` or `test`, in row order."""
-    with prepared.text_file(split).open(encoding="ascii") as file:
-        return [json.loads(line)["text"] for line in file]
+    """One text for each row of a split, in order; a pair's two sides as one."""
+    return ["\n\n".join(texts_of(row)) for row in rows_of(prepared, split)]
 
 
 def weak_draw(

@@ -33,7 +33,7 @@ class Able(NamedTuple):
     def of(cls, task: TaskSpec) -> Able:
         """What the task's own words say; reads no data."""
         provided = task.models.weak.labels is not None
-        classes = len(task.data.classes or ())
+        classes = 2 if task.kind == "preference" else len(task.data.classes or ())
         if task.data.world is not None:
             from aar import worlds
 
@@ -77,4 +77,4 @@ def zero_shot(task: TaskSpec) -> ZeroShot | None:
     from aar import worlds
 
     words = worlds.get(task.data.world.name, task.data.world.params).class_words()
-    return ZeroShot(answers=words) if words and task.kind == "classification" else None
+    return ZeroShot(answers=words) if words and task.kind != "generation" else None

@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 
 from aar import worlds
-from aar.data import POOLS, Prepared, ResolvedModel, prepare, read_texts, resolve_model, store_vocabulary, vocabulary
-from aar.data.models import too_long
+from aar.data import POOLS, Prepared, ResolvedModel, prepare, resolve_model, rows_of, store_vocabulary, vocabulary
 from aar.executor import Executor
 from aar.ledger import Lease, Ledger
+from aar.reading import Reader, line_of
 from aar.runner.store import Store
 from aar.sandbox.image import source_digest
 from aar.sandbox.protocol import Sandbox
@@ -104,18 +104,26 @@ class Problem:
         return self.store.put("".join(canonical_json({"text": t}) + "\n" for t in texts).encode())
 
     def notes(self) -> list[str]:
-        """What was left out of the data, and for each model and split how many texts are longer than it reads."""
+        """What was left out of the data, and for each model and split how many rows are longer than it reads.
+
+        Raises:
+            AarError: a tokenizer's chat template refuses a row.
+        """
         notes = list(self.prepared.notes)
-        for role, model in self.models.items():
-            spec, vocab = self.spec_of(role), self.vocabulary_file(role)
-            tokens = None if vocab is None else Path(vocab[0]).read_text(encoding="utf-8").splitlines()
+        for role in self.models:
+            reader, most = self.reader(role), self.spec_of(role).max_length
             for split in POOLS:
-                texts = read_texts(self.prepared, split)
-                if n := too_long(spec, model, tokens, texts):
-                    notes.append(
-                        f"models.{role}: {n} of {len(texts)} texts of {split} have over {spec.max_length} tokens;"
-                        f" their {'beginning' if spec.truncate == 'left' else 'end'} is cut off (max_length, truncate)"
-                    )
+                rows = rows_of(self.prepared, split)
+                try:
+                    read = reader(rows)
+                except AarError as error:
+                    raise AarError(f"models.{role}: {error}") from None
+                for n, what in ((read.trimmed, "a prompt's beginning"), (read.cut, reader.what_is_cut(read.sides))):
+                    if n:
+                        notes.append(
+                            f"models.{role}: {n} of {len(rows)} rows of {split} have over {most} tokens and lose {what}"
+                            " (max_length, truncate)"
+                        )
         return notes
 
     @cached_property
@@ -131,10 +139,9 @@ class Problem:
         if not isinstance(world, worlds.Perturbs):
             return None
         rng = np.random.default_rng([self.task.splits.seed, PROBE_SEED])
-        texts = read_texts(self.prepared, "test")[:PROBE_ROWS]
-        lines = [canonical_json({"text": world.perturb(t, rng)}) for t in texts for _ in range(PROBE_VARIANTS)]
-        digest = self.store.put("".join(line + "\n" for line in lines).encode())
-        return Probe(digest, len(texts), PROBE_VARIANTS)
+        rows = rows_of(self.prepared, "test")[:PROBE_ROWS]
+        lines = [line_of(world.perturb(row, rng)) for row in rows for _ in range(PROBE_VARIANTS)]
+        return Probe(self.store.put("".join(lines).encode()), len(rows), PROBE_VARIANTS)
 
     def vocabulary_file(self, role: str) -> tuple[str, str] | None:
         """(path, digest) of `vocab.txt` for a model that reads words, else None."""
@@ -146,6 +153,14 @@ class Problem:
                 path, digest = store_vocabulary(tokens, self.settings)
                 self._vocabularies[role] = (str(path), digest)
         return self._vocabularies[role]
+
+    def reader(self, role: str) -> Reader:
+        """A model's tokenizer, as its jobs have it."""
+        vocabulary, model = self.vocabulary_file(role), self.models[role]
+        words = None if vocabulary is None else Path(vocabulary[0])
+        return Reader(
+            model.ref.max_length, model.ref.truncate, vocabulary=words, folder=model.folder or model.tokenizer_folder
+        )
 
     _vocabularies: dict[str, tuple[str, str] | None] = field(default_factory=dict)
 

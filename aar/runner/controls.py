@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aar import scoring
-from aar.data import read_texts
+from aar.data import rows_of
 from aar.ledger import TrialRow
 from aar.methods import short
 from aar.runner.bench import Bench
@@ -172,7 +172,7 @@ def _length(bench: Bench, runner: Runner, seeds: list[int]) -> None:
         digest = problem.provided_labels["transfer"]
     else:
         digest = runner.weak(seeds, sealed=True)[seeds[0]].outputs["transfer"]
-    texts = {split: read_texts(problem.prepared, split) for split in ("transfer", "dev")}
+    texts = {split: rows_of(problem.prepared, split) for split in ("transfer", "dev")}
     logits = length_only(texts["transfer"], problem.store.array(digest, problem.classes), texts["dev"])
     runner.evidence.record_arrays(f"fresh:control:{LENGTH}", "dev", {seeds[0]: problem.store.put(logits.tobytes())})
 

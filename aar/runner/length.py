@@ -1,4 +1,7 @@
-"""A student that never reads: multinomial logistic regression of the weak label on the length of the text."""
+"""A student that never reads: multinomial logistic regression of the weak label on the length of the text.
+
+Of a pair it sees how much longer the one response is than the other.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize
 
+from aar.reading.rows import Row, texts_of
+
 RIDGE = 1e-4
 
 
-def lengths(texts: Sequence[str]) -> NDArray[np.float64]:
-    """(n, 2): log of characters and of blank-separated words, plus one each."""
-    return np.log1p([[len(t), len(t.split())] for t in texts])
+def lengths(rows: Sequence[Row]) -> NDArray[np.float64]:
+    """(n, 2): log of characters and of blank-separated words, plus one each; of a pair A's less B's."""
+    each = [[np.log1p([len(t), len(t.split())]) for t in texts_of(row)] for row in rows]
+    return np.array([own[0] - own[1] if len(own) > 1 else own[0] for own in each])
 
 
-def length_only(transfer: Sequence[str], answers: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
-    """Logits (m, C) for `texts`, fitted to the weak logits (n, C) of the transfer texts by their lengths."""
+def length_only(transfer: Sequence[Row], answers: NDArray[np.float32], texts: Sequence[Row]) -> NDArray[np.float32]:
+    """Logits (m, C) for `texts`, fitted to the weak logits (n, C) of the transfer rows by their lengths."""
     seen = lengths(transfer)
     mean, spread = seen.mean(0), np.maximum(seen.std(0), 1e-9)
     weights = _fit((seen - mean) / spread, _softmax(answers.astype(np.float64)))

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aar.data import read_texts, text_parts, weak_draw
+from aar.data import rows_of, text_parts, weak_draw
 from aar.methods import fill
 from aar.methods.able import NO_ZERO_SHOT, zero_shot
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS, Calibration, Need
+from aar.reading.rows import Row, line_of, texts_of
 from aar.runner.bench import STRONG, WEAK, Problem, chain_role
 from aar.sandbox.image import source_digest
 from aar.types import AarError, JobKind, JobSpec, Output, Recipe, Unit
@@ -64,7 +64,7 @@ class Planner:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self._texts: list[str] | None = None
+        self._rows: list[Row] | None = None
         self._parts: dict[int, NDArray[np.int64]] = {}
 
     def pretrain(self, role: str) -> Planned | None:
@@ -198,8 +198,8 @@ class Planner:
             names["probe.jsonl"], counts["probe"] = self._stored(probe.texts, inputs), probe.rows * probe.variants
             splits.append("probe")
         return JobSpec(
-            kind=kind, classes=self.problem.classes, model=self.problem.models[role].ref, inputs=names,
-            rows={s: counts[s] for s in splits}, predict=tuple(splits), source=source_digest(),
+            kind=kind, task=self.problem.task.kind, classes=self.problem.classes, model=self.problem.models[role].ref,
+            inputs=names, rows={s: counts[s] for s in splits}, predict=tuple(splits), source=source_digest(),
         )  # fmt: skip
 
     def _model_inputs(self, role: str, inputs: Inputs, weights: str | None = None) -> dict[str, str]:
@@ -228,27 +228,27 @@ class Planner:
         return digest
 
     def _weak_unit(self, seed: int, inputs: Inputs, within: NDArray[np.bool_] | None = None) -> Unit:
-        texts = self._pool_texts()
+        pool = self._pool()
         labels = self.problem.vault.release(self.problem.prepared.digest, JobKind.WEAK, "weak_pool")
         train, val = weak_draw(self.problem.prepared, seed, within)
         if not len(train):
-            raise AarError(f"the weak pool's {len(texts)} rows are too few to cut into parts; raise splits.weak_train")
+            raise AarError(f"the weak pool's {len(pool)} rows are too few to cut into parts; raise splits.weak_train")
         own = {}
         for name, rows in (("train", train), ("val", val)):
             if len(rows):
-                text = "".join(json.dumps({"text": texts[i]}) + "\n" for i in rows)
+                text = "".join(line_of(pool[i]) for i in rows)
                 own[f"{name}.jsonl"] = self._stored(self.problem.store.put(text.encode()), inputs)
                 own[f"{name}.labels"] = released(labels[rows].astype("<i4").tobytes(), inputs)
         return Unit(seed=seed, inputs=own)
 
-    def _pool_texts(self) -> list[str]:
-        if self._texts is None:
-            self._texts = read_texts(self.problem.prepared, "weak_pool")
-        return self._texts
+    def _pool(self) -> list[Row]:
+        if self._rows is None:
+            self._rows = rows_of(self.problem.prepared, "weak_pool")
+        return self._rows
 
     def _part(self, parts: int) -> NDArray[np.int64]:
         if parts not in self._parts:
-            self._parts[parts] = text_parts(self._pool_texts(), parts)
+            self._parts[parts] = text_parts(["\n".join(texts_of(row)) for row in self._pool()], parts)
         return self._parts[parts]
 
 

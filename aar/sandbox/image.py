@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SOURCE_LABEL = "aar.source"
 REGISTRY_BASE = "python:{python}-slim"
-_REACHABLE = ("methods", "oversight", "train", "worlds")
+_REACHABLE = ("methods", "oversight", "reading", "train", "worlds")
 _PYTHON = "{}.{}".format(*sys.version_info)
 
 

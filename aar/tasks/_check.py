@@ -7,7 +7,7 @@ import re
 import string
 from collections.abc import Iterator, Sequence
 
-from aar.types import AarError, DataSpec, FileList, Files, ModelSpec, TaskSpec
+from aar.types import AarError, DataSpec, FileList, Files, ModelSpec, PairColumns, TaskSpec
 
 FILE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".jsonl.gz", ".parquet")
 Problem = tuple[str, str]
@@ -23,10 +23,11 @@ def check_spec(spec: TaskSpec, where: str = "") -> TaskSpec:
 
 def problems(spec: TaskSpec) -> Iterator[Problem]:
     """Each (dotted field, what is wrong and what to do)."""
-    if spec.kind != "classification":
-        yield "kind", f"{spec.kind}: this version runs classification only"
+    if spec.kind == "generation":
+        yield "kind", f"{spec.kind}: this version runs classification and preference"
     yield from _data(spec.data)
     yield from _formatters(spec)
+    yield from _kind(spec)
     world = spec.data.world is not None
     if world and spec.splits.group_by:
         yield "splits.group_by", "a world has no columns to group by; remove it"
@@ -54,7 +55,10 @@ def with_tokenizers(spec: TaskSpec) -> TaskSpec:
 
     models = spec.models
     update = {"weak": named(models.weak), "strong": named(models.strong), "chain": tuple(map(named, models.chain))}
-    return spec.model_copy(update={"models": models.model_copy(update=update)})
+    data = spec.data
+    if spec.kind == "preference" and data.world is None and data.pair is None:
+        data = data.model_copy(update={"pair": PairColumns()})
+    return spec.model_copy(update={"models": models.model_copy(update=update), "data": data})
 
 
 def template_fields(template: str) -> tuple[str, ...]:
@@ -137,6 +141,32 @@ def _formatters(spec: TaskSpec) -> Iterator[Problem]:
     if (data.mutate or (choices and choices.offer == "both")) and not data.world and not spec.splits.group_by:
         hint = "module" if data.stdlib else "a problem's id"
         yield "splits.group_by", f"missing; both versions of a row must stay on one side. Name a column, such as {hint}"
+
+
+def _kind(spec: TaskSpec) -> Iterator[Problem]:
+    data = spec.data
+    if data.world:
+        from aar import worlds
+
+        kind = worlds.WORLDS[data.world.name].kind if data.world.name in worlds.WORLDS else spec.kind
+        if kind != spec.kind:
+            fit = [name for name, world in worlds.WORLDS.items() if world.kind == spec.kind]
+            why = f"is a world for {kind}; write `kind: {kind}`, or take {' or '.join(fit) or 'no world'}"
+            yield "data.world", f"{data.world.name}: {why}"
+    if spec.kind != "preference":
+        if data.pair is not None:
+            yield "data.pair", f"belongs to `kind: preference`, this task is {spec.kind}; remove it"
+        return
+    if data.world and data.pair is not None:
+        yield "data.pair", "a world makes its own pairs; remove it"
+    for field, default in (
+        ("text", "{text}"), ("label", "label"), ("classes", None), ("mutate", None), ("choices", None),
+        ("stdlib", None),
+    ):  # fmt: skip
+        if not data.world and getattr(data, field) != default:
+            yield f"data.{field}", "a preference row is made of `data.pair`'s columns; remove it"
+    if spec.models.weak.labels and spec.models.weak.labels.file:
+        yield "models.weak.labels.file", "for preference give a `column` of the data, about chosen and rejected"
 
 
 def _files(files: Files) -> Iterator[Problem]:

@@ -82,7 +82,8 @@ def _lost(base: Mapping[str, Any], over: Raw, path: tuple[str, ...]) -> set[str]
     """Keys that mean nothing once `over` is taken: the other arms, and what belonged to the arm or value replaced."""
     changed = {k for k in over if base.get(k) != over[k]}
     if path == ("data",) and over.keys() & SOURCES:
-        return SOURCES | ({"text", "label", "classes", "mutate", "choices", "sample"} if "world" in over else set())
+        made = {"text", "label", "classes", "mutate", "choices", "pair", "sample"}
+        return SOURCES | (made if "world" in over else set())
     if path == ("data",) and over.keys() & {"mutate", "choices"}:
         return {"mutate", "choices"}
     if path == ("data", "files"):
@@ -91,7 +92,7 @@ def _lost(base: Mapping[str, Any], over: Raw, path: tuple[str, ...]) -> set[str]
         if over.keys() - {"columns"}:
             return {"all", *(SPLIT_FILES if "train" in over else ())}
     if path == ("data", "hub") and "path" in changed:
-        return {"revision", "name"}
+        return {"revision", "name", "folder"}
     if path == ("data", "world") and "name" in changed:
         return {"params"}
     if path in (("models", "weak"), ("models", "strong")) and over.keys() & MODEL_ARMS:

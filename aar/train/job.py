@@ -18,11 +18,12 @@ from safetensors.torch import save
 from aar.methods.student import SCHEDULES, STUDENTS
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets._calibration import calibrate
+from aar.reading import read_rows
 from aar.train.context import read_context
 from aar.train.loop import Progress, all_features, predict
 from aar.train.models import Classifier, build, config_device, with_adapters, without_adapters
 from aar.train.pretrain import pretrain
-from aar.train.tokens import Tokenizer, Tokens, read_texts
+from aar.train.tokens import Tokenizer, Tokens
 from aar.train.trainee import Members, Trainee
 from aar.train.zero_shot import Asker
 from aar.types import JobFile, JobKind, Recipe, Training, Unit
@@ -65,7 +66,7 @@ class Job:
     def tokens(self, name: str) -> Tokens:
         """A split of `in/`, tokenised once for all seeds."""
         if name not in self._splits:
-            self._splits[name] = self.tokenizer(read_texts(self.inputs / f"{name}.jsonl"))
+            self._splits[name] = self.tokenizer(read_rows(self.inputs / f"{name}.jsonl"))
         return self._splits[name]
 
     def unit_file(self, unit: Unit, name: str) -> Path:
@@ -80,17 +81,19 @@ class Job:
 
     def _features(self, unit: Unit) -> None:
         features = all_features(self._fresh(unit.seed, Training()), self.tokens("transfer"))
+        if features.ndim > 2:  # what a linear reward tells two responses apart by
+            features = features[:, 0] - features[:, 1]
         self._write(f"u{unit.seed}.features", features.cpu().numpy().tobytes())
 
     def _zero_shot(self, unit: Unit) -> None:
         asker = Asker(self.spec, self.inputs, self.tokenizer, self.device)
         for split in self.spec.predict:
-            logits = asker.logits(read_texts(self.inputs / f"{split}.jsonl"))
+            logits = asker.logits(read_rows(self.inputs / f"{split}.jsonl"))
             self._write(f"u{unit.seed}.{split}", logits.tobytes())
 
     def _weak(self, unit: Unit) -> None:
         training = self._training()
-        texts = self.tokenizer(read_texts(self.unit_file(unit, "train.jsonl")))
+        texts = self.tokenizer(read_rows(self.unit_file(unit, "train.jsonl")))
         labels = read_labels(self.unit_file(unit, "train.labels"), len(texts))
         trainee = Trainee(
             lambda: self._fresh(unit.seed, training), texts, self._one_hot(labels), Recipe(), training, unit.seed,
@@ -99,7 +102,7 @@ class Job:
         trainee.fit()
         shares = labels
         if self.unit_file(unit, "val.labels").exists():
-            held = self.tokenizer(read_texts(self.unit_file(unit, "val.jsonl")))
+            held = self.tokenizer(read_rows(self.unit_file(unit, "val.jsonl")))
             shares = read_labels(self.unit_file(unit, "val.labels"), len(held))
             fitted = calibrate(predict(trainee.model, held), shares)
             self._write(f"u{unit.seed}.calibration", fitted.packed().tobytes())
@@ -179,7 +182,8 @@ class Job:
             torch.manual_seed(seed)
             half = training.lora is not None and self.device.type == "cuda"
             dtype = torch.bfloat16 if half else torch.float32
-            self._model = build(self.spec.model, self.inputs, self.tokenizer.size, self.spec.classes, dtype)
+            pairs = self.spec.task == "preference"
+            self._model = build(self.spec.model, self.inputs, self.tokenizer.size, self.spec.classes, dtype, pairs)
             self._model = self._model.to(self.device).eval()
             if pretrained and training.lora is None:
                 self._initial = {k: v.detach().to("cpu", copy=True) for k, v in self._model.state_dict().items()}

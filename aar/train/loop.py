@@ -171,7 +171,7 @@ def fit(
             group["lr"] = lr * rate(training, step, steps)
         batch = tokens.batch(rows, device) if features is None else (features[index],)
         with autocast(device):
-            logits = model(*batch) if features is None else model.head(*batch)
+            logits = model(*batch) if features is None else model.score(*batch)
             further = [noised(model, batch, noise).float()] if noise > 0 else []
         y, target, weight = data.at(index, step / steps)
         loss = loss_fn(logits.float(), y, target, weight, step / steps, *further)
@@ -198,15 +198,16 @@ def noised(model: Classifier, given: tuple[Tensor, ...], noise: float) -> Tensor
     """Logits (2, b, C) of two passes under fresh Gaussian noise, run as one batch.
 
     `given` is (ids (b, t), mask (b, t)), the noise going on the token embeddings, or frozen (features (b, d),) with
-    the noise on those. `noise` is its standard deviation as a share of their root mean square over the batch.
+    the noise on those; of pairs 2b texts, or (b, 2, d). `noise` is its standard deviation as a share of their root
+    mean square over the batch.
     """
 
     def drawn(like: Tensor, real: Tensor) -> Tensor:
         return noise * real.detach().square().mean().sqrt() * torch.randn_like(like)
 
-    twice = tuple(g.repeat(2, 1) for g in given)
+    twice = tuple(torch.cat([g, g]) for g in given)
     if len(twice) == 1:
-        logits: Tensor = model.head(twice[0] + drawn(twice[0], given[0]))
+        logits = model.score(twice[0] + drawn(twice[0], given[0]))
     else:
         ids, mask = twice
         embedded = model.embed(ids)
@@ -219,7 +220,7 @@ def predict(model: Classifier, tokens: Tokens, rows: NDArray[np.int64] | None = 
     """Logits (n, C) float32 of `rows` (default: all), in their order."""
     device = model.head.weight.device
     rows = np.arange(len(tokens)) if rows is None else rows
-    out = torch.empty(len(rows), model.head.out_features)
+    out = torch.empty(len(rows), model.classes)
     for chosen in prediction_batches(tokens.lengths[rows]):
         with autocast(device):
             logits = model(*tokens.batch(rows[chosen], device))
@@ -229,9 +230,10 @@ def predict(model: Classifier, tokens: Tokens, rows: NDArray[np.int64] | None = 
 
 @torch.no_grad()
 def all_features(model: Classifier, tokens: Tokens) -> Tensor:
-    """Pooled features (n, d) float32 on the model's device."""
+    """Pooled features (n, d) float32 on the model's device; of pairs (n, 2, d)."""
     device = model.head.weight.device
-    out = torch.empty(len(tokens), model.head.in_features, device=device)
+    sides = (model.sides,) if model.sides > 1 else ()
+    out = torch.empty(len(tokens), *sides, model.head.in_features, device=device)
     for rows in prediction_batches(tokens.lengths):
         with autocast(device):
             out[torch.from_numpy(rows).to(device)] = model.features(*tokens.batch(rows, device)).float()

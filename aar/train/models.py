@@ -53,10 +53,14 @@ def pooled(hidden: Tensor, mask: Tensor, how: str) -> Tensor:
 class Classifier(nn.Module):
     """Backbone, pooling and a zero-initialised head: at step 0 every class is equally likely."""
 
+    sides = 1
+    """Texts of a row."""
+
     def __init__(self, backbone: nn.Module, width: int, classes: int, pool: str) -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = pool
+        self.classes = classes
         self.head = nn.Linear(width, classes)
         self.reset_head()
 
@@ -77,14 +81,51 @@ class Classifier(nn.Module):
         hidden = self.backbone(**given, attention_mask=mask.long()).last_hidden_state
         return pooled(hidden, mask, self.pool)
 
-    def forward(self, ids: Tensor, mask: Tensor, shift: Tensor | None = None) -> Tensor:
-        """Logits (b, C)."""
-        logits: Tensor = self.head(self.features(ids, mask, shift).to(self.head.weight.dtype))
+    def score(self, features: Tensor) -> Tensor:
+        """Logits (b, C) of what `features` gave."""
+        logits: Tensor = self.head(features.to(self.head.weight.dtype))
         return logits
 
+    def forward(self, ids: Tensor, mask: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Logits (b, C)."""
+        return self.score(self.features(ids, mask, shift))
 
-def build(ref: ModelRef, inputs: Path, vocabulary: int, classes: int, dtype: torch.dtype = torch.float32) -> Classifier:
-    """The classifier `ref` describes, weights from `inputs` (or fresh ones from torch's current seed)."""
+
+class RewardModel(Classifier):
+    """One scalar reward a text; the logits of a pair are its two rewards (Bradley & Terry 1952).
+
+    Softmax over them is sigma(r_A - r_B), so that cross-entropy is the Bradley-Terry loss. Both sides of b pairs come
+    as 2b texts and are encoded apart: swapping the sides of a pair swaps its logits.
+    """
+
+    sides = 2
+
+    def __init__(self, backbone: nn.Module, width: int, pool: str) -> None:
+        super().__init__(backbone, width, 1, pool)
+        self.classes = 2
+
+    def features(self, ids: Tensor, mask: Tensor, shift: Tensor | None = None) -> Tensor:
+        """Pooled last hidden states (b, 2, d) of 2b texts; `shift` (2b, t, d) is added to the token embeddings."""
+        flat = super().features(ids, mask, shift)
+        return flat.view(-1, self.sides, flat.shape[-1])
+
+    def score(self, features: Tensor) -> Tensor:
+        """Rewards (b, 2) of what `features` gave."""
+        return super().score(features).squeeze(-1)
+
+
+def build(
+    ref: ModelRef,
+    inputs: Path,
+    vocabulary: int,
+    classes: int,
+    dtype: torch.dtype = torch.float32,
+    pairs: bool = False,
+) -> Classifier:
+    """The classifier `ref` describes, weights from `inputs` (or fresh ones from torch's current seed).
+
+    With `pairs` a reward model.
+    """
     from transformers import AutoModel
 
     if ref.tiny is not None:
@@ -95,7 +136,7 @@ def build(ref: ModelRef, inputs: Path, vocabulary: int, classes: int, dtype: tor
         backbone = AutoModel.from_pretrained(inputs / "model", local_files_only=True, dtype=dtype, use_safetensors=True)
     config = backbone.config
     width = getattr(config, "hidden_size", None) or config.get_text_config().hidden_size
-    return Classifier(backbone, int(width), classes, ref.pool)
+    return RewardModel(backbone, int(width), ref.pool) if pairs else Classifier(backbone, int(width), classes, ref.pool)
 
 
 def with_adapters(model: Classifier, lora: Lora) -> None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from aar.reading.rows import Row, texts_of
 from aar.train.loop import all_features, autocast
 from aar.train.models import Classifier, build, tiny_config
 from aar.train.tokens import Tokenizer, Tokens
@@ -33,8 +34,18 @@ class Asker:
         else:
             self.model = build(spec.model, inputs, tokenizer.size, spec.classes).to(device).eval()
 
-    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """(n, C) float32: softmax gives the model's probabilities."""
+    def logits(self, rows: Sequence[Row]) -> NDArray[np.float32]:
+        """(n, C) float32: softmax gives the model's probabilities.
+
+        Of a pair each response is asked about alone; its reward is by how much the second answers are the likelier.
+        """
+        answered = self._answered([text for row in rows for text in texts_of(row)])
+        if len(answered) == len(rows):
+            return answered
+        rewards: NDArray[np.float32] = (answered[:, 1] - answered[:, 0]).reshape(len(rows), -1)
+        return rewards
+
+    def _answered(self, texts: Sequence[str]) -> NDArray[np.float32]:
         prompts = [self.asked.prompt.format(text=text) for text in texts]
         if self.asked.how == "similarity":
             return similarities(self.model, self.tokenizer, prompts, self.answers, self.asked.temperature)

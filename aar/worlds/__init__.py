@@ -1,21 +1,26 @@
-"""Generated languages that need no download: text, exact labels, vocabulary, unlabelled documents."""
+"""Generated languages that need no download: texts or pairs, exact labels, vocabulary, unlabelled documents."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from aar.types import AarError, Value
+from aar.reading.rows import Row
+from aar.types import AarError, TaskKind, Value
 from aar.worlds.polarity import Polarity
+from aar.worlds.polarity_preference import PolarityPreference
 
 
 class World(Protocol):
     """A language with a known rule. Every method is a pure function of its arguments and the parameters."""
+
+    kind: ClassVar[TaskKind]
+    """The kind of task its rows make."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -26,8 +31,8 @@ class World(Protocol):
         """Tokens in id order; `[PAD]` and `[UNK]` come first."""
         ...
 
-    def generate(self, n: int, seed: int) -> tuple[list[str], NDArray[np.int32]]:
-        """`n` texts (tokens joined by blanks) and their exact labels (n,) int32."""
+    def generate(self, n: int, seed: int) -> tuple[Sequence[Row], NDArray[np.int32]]:
+        """`n` texts (tokens joined by blanks) or pairs of them, and their exact labels (n,) int32."""
         ...
 
     def documents(self, n: int, seed: int) -> list[str]:
@@ -39,20 +44,26 @@ class World(Protocol):
         ...
 
     def class_words(self) -> tuple[tuple[str, ...], ...]:
-        """The words that follow a text of each class, in class order; empty where documents tell no class."""
+        """The words that follow a text of each class, in class order; empty where documents tell no class.
+
+        Of pairs: those that follow the worse response, those that follow the better one.
+        """
         ...
 
 
 @runtime_checkable
 class Perturbs(Protocol):
-    """A world that can change a text without changing its label: for probes of what a student relies on."""
+    """A world that can change a row without changing its label: for probes of what a student relies on."""
 
-    def perturb(self, text: str, rng: np.random.Generator) -> str:
-        """The text with words changed or moved, its exact label kept."""
+    def perturb(self, row: Row, rng: np.random.Generator) -> Row:
+        """The text or both responses with words changed or moved, the exact label kept."""
         ...
 
 
-WORLDS: dict[str, type[Polarity]] = {"polarity": Polarity}
+WORLDS: dict[str, type[Polarity | PolarityPreference]] = {
+    "polarity": Polarity,
+    "polarity-preference": PolarityPreference,
+}
 
 
 def get(name: str, params: Mapping[str, Value] | None = None) -> World:

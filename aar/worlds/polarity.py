@@ -8,19 +8,20 @@ words after a document are drawn by its class, the way a real corpus carries a c
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from aar.types import Word
+from aar.reading.rows import Row, Side
+from aar.types import TaskKind, Word
 
 SPECIALS = ("[PAD]", "[UNK]")
 
 
-class Polarity(Word):
-    """Parameters of the language. Defaults are those of the reference figures in docs/results.md."""
+class Sentences(Word):
+    """Sentences with a polarity, and their parameters. Defaults are those of the figures in docs/results.md."""
 
     length: int = Field(default=24, ge=4, le=512)
     fillers: int = Field(default=120, ge=1, le=10_000)
@@ -40,11 +41,6 @@ class Polarity(Word):
             )
         return self
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Two classes, by the sign of the sentence."""
-        return ("negative", "positive")
-
     def vocabulary(self) -> list[str]:
         """Tokens in id order."""
         words = [f"w{i}" for i in range(self.fillers)]
@@ -58,22 +54,8 @@ class Polarity(Word):
         return 2
 
     def class_words(self) -> tuple[tuple[str, ...], ...]:
-        """Losses follow negative sentences, wins positive ones."""
+        """Losses follow what is negative or not as asked, wins the rest."""
         return tuple(f"loss{i}" for i in range(self.outcomes)), tuple(f"win{i}" for i in range(self.outcomes))
-
-    def generate(self, n: int, seed: int) -> tuple[list[str], NDArray[np.int32]]:
-        """`n` sentences and their labels; a pure function of (parameters, n, seed)."""
-        tokens, labels = self._draw(n, np.random.default_rng([seed, 1]))
-        return self._texts(tokens), labels
-
-    def documents(self, n: int, seed: int) -> list[str]:
-        """`n` sentences, each followed by two outcome words of its class."""
-        rng = np.random.default_rng([seed, 2])
-        tokens, labels = self._draw(n, rng)
-        flip = rng.random((n, 2)) < self.outcome_noise
-        side = labels[:, None] ^ flip.astype(np.int32)
-        first = self._first_outcome + side * self.outcomes
-        return self._texts(np.concatenate([tokens, first + rng.integers(0, self.outcomes, (n, 2))], axis=1))
 
     def label(self, text: str) -> int:
         """The exact label of one sentence, from its words alone. 0 for a tie, which `generate` never gives."""
@@ -85,14 +67,30 @@ class Polarity(Word):
             total += -sign if negated else sign
         return int(total > 0)
 
-    def perturb(self, text: str, rng: np.random.Generator) -> str:
+    @overload
+    def perturb(self, row: str, rng: np.random.Generator) -> str: ...
+
+    @overload
+    def perturb(self, row: tuple[Side, Side], rng: np.random.Generator) -> tuple[Side, Side]: ...
+
+    def perturb(self, row: Row, rng: np.random.Generator) -> Row:
         """Fillers drawn anew, polar words and negators replaced by others of their class, all in their places."""
+        if isinstance(row, str):
+            return self._perturbed(row, rng)
+        first, second = (Side(side.prompt, self._perturbed(side.answer, rng)) for side in row)
+        return first, second
+
+    def _perturbed(self, text: str, rng: np.random.Generator) -> str:
         kinds = {"good": self.polar, "bad": self.polar, "not": self.negators, "w": self.fillers}
         words = []
         for word in text.split():
             kind = word.rstrip("0123456789")
             words.append(f"{kind}{rng.integers(kinds[kind])}" if kind in kinds else word)
         return " ".join(words)
+
+    @property
+    def _filler_ids(self) -> tuple[int, int]:
+        return len(SPECIALS), self._first_polar
 
     @property
     def _first_polar(self) -> int:
@@ -106,6 +104,13 @@ class Polarity(Word):
     def _first_outcome(self) -> int:
         return self._first_negator + self.negators
 
+    def _outcomes(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Two outcome words (n, 2) of each class."""
+        flip = rng.random((len(labels), 2)) < self.outcome_noise
+        side = labels[:, None] ^ flip.astype(np.int32)
+        first = self._first_outcome + side * self.outcomes
+        return np.asarray(first + rng.integers(0, self.outcomes, (len(labels), 2)))
+
     def _draw(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         parts: list[tuple[NDArray[np.int64], NDArray[np.int32]]] = []
         have = 0
@@ -117,7 +122,7 @@ class Polarity(Word):
         return np.concatenate([p[0] for p in parts])[:n], np.concatenate([p[1] for p in parts])[:n]
 
     def _candidates(self, n: int, rng: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        tokens = rng.integers(len(SPECIALS), self._first_polar, (n, self.length))
+        tokens = rng.integers(*self._filler_ids, (n, self.length))
         clauses = rng.integers(1, self.max_clauses + 1, n)
         totals = np.zeros(n, dtype=np.int64)
         rows = np.arange(n)
@@ -140,3 +145,25 @@ class Polarity(Word):
     def _texts(self, tokens: NDArray[np.int64]) -> list[str]:
         words = np.array(self.vocabulary())
         return [" ".join(row) for row in words[tokens].tolist()]
+
+
+class Polarity(Sentences):
+    """Which polarity has the sentence?"""
+
+    kind: ClassVar[TaskKind] = "classification"
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Two classes, by the sign of the sentence."""
+        return ("negative", "positive")
+
+    def generate(self, n: int, seed: int) -> tuple[list[str], NDArray[np.int32]]:
+        """`n` sentences and their labels; a pure function of (parameters, n, seed)."""
+        tokens, labels = self._draw(n, np.random.default_rng([seed, 1]))
+        return self._texts(tokens), labels
+
+    def documents(self, n: int, seed: int) -> list[str]:
+        """`n` sentences, each followed by two outcome words of its class."""
+        rng = np.random.default_rng([seed, 2])
+        tokens, labels = self._draw(n, rng)
+        return self._texts(np.concatenate([tokens, self._outcomes(labels, rng)], axis=1))

@@ -40,6 +40,7 @@ FILES = {
     "tokenizer_config.json": b"{}",
     "vocab.txt": b"[PAD]\n[UNK]\n",
     "special_tokens_map.json": b"{}",
+    "chat_template.jinja": b"{{ messages }}",
     "model.safetensors": weights(),
 }
 
