@@ -30,6 +30,10 @@ training:
 """
 
 
+ASKED = "zero_shot.answers=[no, yes]"
+TINY = "models.strong={tiny: {layers: 1, width: 8, heads: 2}}"
+
+
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test runs in a folder of its own; task files lie one deeper."""
@@ -296,6 +300,12 @@ def test_deep_override_of_the_same_arm_keeps_the_rest() -> None:
         ("hh-harmless", ["data.text='{a} {b}'"], "data.text: a preference row is made of `data.pair`'s columns"),
         ("hh-harmless", ["data.classes=[a, b]"], "data.classes: a preference row is made of `data.pair`'s columns"),
         ("hh-harmless", ["models.weak.labels.file=w.csv"], "models.weak.labels.file: for preference give a `column`"),
+        ("polarity", [ASKED], "zero_shot: a world brings its own outcome words; remove it"),
+        ("t/base.yaml", [ASKED, TINY], "zero_shot.how: likelihood: a tiny model that never read"),
+        ("t/base.yaml", ["zero_shot.answers=[no, yes, so]"], "answers: 3 for 2 classes; give one"),
+        ("t/base.yaml", [ASKED, "zero_shot.prompt='{tex}'"], "zero_shot.prompt: names tex; it is a template over"),
+        ("t/base.yaml", [ASKED, "zero_shot.prompt=Hm"], "zero_shot.prompt: 'Hm': names no column"),
+        ("t/base.yaml", ["zero_shot.answers=[no, [yes, '']]"], "zero_shot.answers.1: ('yes', ''): empty"),
         ("t/base.yaml", ["seeds.screen=9"], "seeds.screen: 9: must be <= seeds.full (5)"),
         ("t/base.yaml", ["data.text='{text.__class__}'"], "data.text: '{text.__class__}': a placeholder"),
         ("t/base.yaml", ["data.text=plain"], "names no column"),

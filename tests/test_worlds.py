@@ -27,6 +27,15 @@ def test_a_negator_flips_only_within_its_scope() -> None:
     assert world.label("not1 bad2 good0 w1") == 0, "+1 from 'not bad', then 'not' reaches 'good' too: a tie is 0"
 
 
+def test_documents_end_in_words_of_their_class() -> None:
+    world = Polarity(outcomes=3)
+    words = world.class_words()
+    assert words == (("loss0", "loss1", "loss2"), ("win0", "win1", "win2"))
+    for document in world.documents(300, 1):
+        text, *after = document.rsplit(" ", world.outcome_words())
+        assert set(after) <= set(words[world.label(text)])
+
+
 def test_bag_of_words_cannot_solve_it() -> None:
     world = Polarity()
     texts, labels = world.generate(4000, 0)

@@ -77,6 +77,29 @@ def test_a_folder_becomes_a_snapshot_without_pickles_or_code(folder: Path, setti
     assert (found.ref.tokenizer, found.ref.pool, found.ref.max_length, found.ref.tiny) == ("own", "last", 64, None)
 
 
+@pytest.mark.parametrize(
+    ("config", "width", "speaks"),
+    [
+        ({"hidden_size": 384, "architectures": ["BertModel"]}, 384, None),
+        ({"n_embd": 768, "architectures": ["GPT2LMHeadModel"]}, 768, "GPT2LMHeadModel"),
+        ({"text_config": {"hidden_size": 8}, "architectures": ["Qwen3ForCausalLM"]}, 8, "Qwen3ForCausalLM"),
+        ({"dim": 16, "architectures": ["DistilBertForMaskedLM"]}, 16, None),
+        ({"architectures": None}, None, None),
+    ],
+)
+def test_what_a_models_configuration_says_of_it(
+    folder: Path, settings: Settings, config: dict[str, Any], width: int | None, speaks: str | None
+) -> None:
+    (folder / "config.json").write_text(json.dumps(config))
+    found = resolve_model(strong(folder), strong(folder), settings)
+    assert found.speaks == speaks
+    if width is None:
+        with pytest.raises(AarError, match="config.json gives no hidden_size, n_embd"):
+            _ = found.width
+    else:
+        assert found.width == width
+
+
 def test_the_digest_follows_content_only(folder: Path, settings: Settings, tmp_path: Path) -> None:
     first = resolve_model(strong(folder), strong(folder), settings)
     copy = fill(tmp_path / "copy", FILES)

@@ -68,10 +68,10 @@ def test_a_temperature_stays_in_its_range() -> None:
 
 def test_confusion_and_prior_by_hand_and_what_is_packed_is_unpacked() -> None:
     labels = np.array([0, 0, 0, 1, 1], np.int32)
-    called = np.array([0, 0, 1, 1, 0])
+    called = np.array([0, 0, 1, 1, 1])
     fitted = calibrate(np.eye(3, dtype=np.float32)[called], labels)
     third = 1 / 3
-    wanted = [[(2 + third) / 4, (1 + third) / 4, third / 4], [(1 + third) / 3, (1 + third) / 3, third / 3], [third] * 3]
+    wanted = [[(2 + third) / 4, (1 + third) / 4, third / 4], [third / 3, (2 + third) / 3, third / 3], [third] * 3]
     assert np.allclose(fitted.confusion, wanted) and np.allclose(fitted.prior, [4 / 8, 3 / 8, 1 / 8])
     packed = fitted.packed()
     assert packed.dtype == np.float32 and len(packed) == Calibration.size(3) == 13

@@ -51,8 +51,7 @@ def test_a_search_on_provided_labels(
     work(ledger, settings, search, lambda: None, contextlib.nullcontext)
     row = ledger.search(search)
     assert row is not None and row["status"] == "complete"
-    kinds = {one["kind"] for one in launches(settings.root)}
-    assert kinds == {"ceiling", "transfer", "control"}, "there is no weak job"
+    assert "weak" not in {one["kind"] for one in launches(settings.root)}, "there is no weak job"
     trials = ledger.trials(search)
     assert all(t.recipe.supervision.name == "single" for t in trials), "an ensemble needs weak models to train"
     view = trials[0].view

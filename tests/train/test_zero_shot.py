@@ -137,13 +137,15 @@ def test_a_tiny_model_says_the_outcome_words_that_its_documents_had(tmp_path: Pa
     out_files = job(tmp_path, spec, [Unit(seed=0)], ["u0.transfer", "u0.dev"])
     logits = np.frombuffer(out_files["u0.transfer"], np.float32).reshape(200, 2)
     assert (logits.argmax(1) == truth).mean() > 0.95, "no label was ever given"
+    backbone.eval()
+    with torch.no_grad():
+        state = backbone(torch.tensor([[vocabulary.index(w) for w in rows[3].split()]])).last_hidden_state[0, -1]
+        said = (state @ backbone.get_input_embeddings().weight.T).softmax(-1)  # type: ignore[operator]
+    assert np.allclose(np.exp(logits[3]), [float(said[7:9].mean()), float(said[9:11].mean())], rtol=1e-3)
     assert np.allclose(np.frombuffer(out_files["u0.dev"], np.float32).reshape(50, 2), logits[:50], atol=1e-5)
     assert not any("label" in line for line in json.loads((tmp_path / "job.json").read_text())["spec"]["inputs"])
     features = JobSpec(kind=JobKind.FEATURES, model=spec.model, rows={"transfer": 200}, width=16)
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "in").symlink_to(inputs)
     pooled = np.frombuffer(job(tmp_path / "f", features, [Unit(seed=0)], ["u0.features"])["u0.features"], np.float32)
-    backbone.eval()
-    with torch.no_grad():
-        wanted = backbone(torch.tensor([[vocabulary.index(w) for w in rows[3].split()]])).last_hidden_state[0, -1]
-    assert np.allclose(pooled.reshape(200, 16)[3], wanted.numpy(), atol=1e-5)
+    assert np.allclose(pooled.reshape(200, 16)[3], state.numpy(), atol=1e-5)

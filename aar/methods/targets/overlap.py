@@ -51,9 +51,9 @@ def detect(
 
 
 def threshold(values: NDArray[np.float32]) -> float:
-    """The change-point of the sorted values: the first of the upper part of the split with the least squared error.
+    """The change-point of the values: the least of the upper part of the split of least squared error.
 
-    The smallest value, with nothing below it, where all are equal.
+    Equal values are never parted: where all are equal it is that value, with nothing below it.
     """
     ordered = np.sort(values.astype(np.float64))
     n = len(ordered)
@@ -63,5 +63,4 @@ def threshold(values: NDArray[np.float32]) -> float:
     total = np.cumsum(ordered)
     # Squared error of a part is its sum of squares less (sum)^2 / size: the least error has the largest of these.
     explained = total[:-1] ** 2 / below + (total[-1] - total[:-1]) ** 2 / (n - below)
-    explained[ordered[1:] == ordered[:-1]] = -np.inf  # equal values are not parted
-    return float(ordered[0]) if np.isneginf(explained).all() else float(ordered[1 + int(explained.argmax())])
+    return float(ordered[1 + int(explained.argmax())])
