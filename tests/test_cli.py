@@ -216,6 +216,43 @@ def test_tasks_show_and_check(tmp_path: Path) -> None:
     assert missing.code == 2 and "models.strong" in missing.err and "no-model" in missing.err
 
 
+def test_every_task_file_is_checked_offline_down_to_its_sample(tmp_path: Path) -> None:
+    said = aar("tasks", "check", "--offline")
+    assert said.code == 0, said
+    names = {row["name"] for row in json.loads(aar("tasks", "--json").out)}
+    assert set(re.findall(r"^(\S+): ok", said.out, re.M)) == names >= {"sciq", "boolq-gpt2", "code-mutations"}
+    assert "no sample rows" not in said.out and "A: carbon dioxide" in said.out
+    assert not list(Path().iterdir()), "nothing is prepared"
+    wrong = aar("tasks", "check", "sciq", "--offline", "--set", "data.choices.correct=answr")
+    assert wrong.code == 2 and "no column 'answr'" in wrong.out
+    bad = [{"q": "why", "a": "so", "b": "no", "at": 5}]
+    sets = ["data.choices={options: [a, b], correct: at}", "data.text=Q {q} {answer}", f"data.sample={json.dumps(bad)}"]
+    said = aar("tasks", "check", "sciq", "--offline", *(w for s in sets for w in ("--set", s)))
+    assert said.code == 2 and "data.sample: 1 bad rows left out: at: 5 names no right answer (row 1)" in said.out
+    said = aar("tasks", "check")
+    assert said.code == 2 and "name a task, or give --offline" in said.err
+
+
+def test_what_is_left_out_or_cut_off_is_said_before_a_run(tmp_path: Path) -> None:
+    rows = [{"text": f"good film number {i}", "label": i % 2} for i in range(400)]
+    rows += [{"text": "a film " * 20 + str(i), "label": i % 2} for i in range(100)] + [{"text": "", "label": 0}] * 3
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = write_task(tmp_path)
+    sizes = "{weak_train: 100, weak_val: 20, transfer: 200, dev: 100, test: 80}"
+    sets = [f"data.files.all={tmp_path / 'rows.jsonl'}", f"splits={sizes}"]
+    sets += ["models.weak.max_length=8", "models.weak.truncate=left", "models.strong.max_length=64"]
+    words = [w for s in sets for w in ("--set", s)]
+    checked = " ".join(aar("tasks", "check", task, *words, "--workspace", "ws").out.split())
+    assert "3 bad rows left out: no text (lines 501, 502, 503)" in checked
+    said = r"models\.(\w+): (\d+) of (\d+) texts of (\w+) have over 8 tokens; their beginning is cut"
+    cut = re.findall(said, checked)
+    assert {split for _, _, _, split in cut} == {"weak_pool", "transfer", "dev", "test"}
+    assert {role for role, _, _, _ in cut} == {"weak"}
+    assert sum(int(n) for _, n, _, _ in cut) == 100 and sum(int(of) for _, _, of, _ in cut) == 500
+    run = aar("run", task, *words, "--dry-run", *PLACE, "ws")
+    assert "note     models.weak: " in run.out and "no text (lines 501, 502, 503)" in run.out
+
+
 def test_methods_lists_every_part_and_preset() -> None:
     told = json.loads(aar("methods", "--json").out)
     assert {slot: set(parts) for slot, parts in told["slots"].items()} == {slot: set(PARTS[slot]) for slot in SLOTS}

@@ -194,6 +194,31 @@ def test_include_faults() -> None:
     assert "include each other" in refusal("t/a.yaml")
     assert "include: gone.yaml: no such file" in refusal(variant("include: gone.yaml\nname: v\n"))
     assert "a variant needs a name of its own" in refusal(variant("include: base.yaml\n"))
+    assert "include: []: must be the name of a YAML file, or a list" in refusal(variant("include: []\nname: v\n"))
+    assert "include: gone.yaml" in refusal(variant("include: [base.yaml, gone.yaml]\nname: v\n"))
+
+
+def test_a_list_of_includes_is_laid_one_over_the_other() -> None:
+    variant("splits: {dev: 60, test: 61}\nmodels: {strong: {hub: org/large, revision: v1}}\n", "part.yaml")
+    spec, _ = load_task(variant("include: [base.yaml, part.yaml]\nname: v\nsplits: {test: 70}\n"))
+    assert (spec.splits.weak_train, spec.splits.dev, spec.splits.test) == (100, 60, 70)
+    assert (spec.models.strong.hub, spec.models.strong.tiny, spec.models.strong.path) == ("org/large", None, None)
+    spec, _ = load_task(variant("include: [part.yaml, base.yaml]\nname: v\n"))
+    assert spec.splits.dev != 60, "the later one wins"
+
+
+def test_the_pairs_of_models_fit_every_task_that_names_them() -> None:
+    for pair, weak, strong in (
+        ("", "EleutherAI/pythia-160m", "EleutherAI/pythia-1.4b"),
+        ("-medium", "Qwen/Qwen1.5-0.5B-Chat", "Qwen/Qwen3-4B-Base"),
+        ("-gpt2", "openai-community/gpt2", "openai-community/gpt2-xl"),
+    ):
+        spec, _ = load_task(f"boolq{pair}")
+        assert (spec.models.weak.hub, spec.models.strong.hub) == (weak, strong)
+        assert (spec.training.strong.lora is not None) == (pair == "-medium")
+        assert len(spec.models.chain) == (2 if pair == "-gpt2" else 0)
+        assert spec.models.strong.truncate == spec.models.weak.truncate == "left", "the task's own field stays"
+    assert "pairs" not in list_tasks() and "small" not in list_tasks(), "a pair is no task"
 
 
 def test_an_override_drops_the_other_arms_and_what_belonged_to_them() -> None:
@@ -329,6 +354,38 @@ def test_deep_override_of_the_same_arm_keeps_the_rest() -> None:
 )
 def test_combinations_that_cannot_run(task: str, overrides: list[str], message: str, elsewhere: Path) -> None:
     assert message.replace("{here}", str(elsewhere)) in refusal(task, *overrides)
+
+
+CODE = "data={stdlib: {}, mutate: {}, text: '{program}'}"
+ASK = "data={files: {all: a.csv}, text: '{q} {answer}', choices: {correct: a, wrong: [b, c]}}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ([CODE], "splits.group_by: missing; both versions of a row must stay on one side. Name a column, such as mod"),
+        ([CODE, "data.text=x {text}"], "data.text: 'x {text}': must hold {program}, which mutate makes"),
+        ([CODE, "data.label=y"], "data.label: y: mutate makes the label; remove it"),
+        ([CODE, "data.stdlib.min_lines=30"], "data.stdlib.min_lines: 30: must be <= max_lines (25)"),
+        ([CODE, "data.mutate.program=code"], "data.mutate.program: 'code': names no column"),
+        (["data={stdlib: {}}"], "data.mutate: missing; without it the functions have no label"),
+        ([ASK, "data.choices.wrong=[]"], "data.choices: give the `wrong` columns beside `correct`, or all `options`"),
+        ([ASK, "data.choices.options=[a, b]"], "data.choices: give the `wrong` columns beside `correct`"),
+        ([ASK, "data.choices.offer=both"], "splits.group_by: missing"),
+        ([ASK, "data.text=x {q}"], "must hold {answer}, which choices makes"),
+        (["data={files: {all: a.jsonl.xz}}"], "a.jsonl.xz: unknown kind of file"),
+    ],
+)
+def test_formatters_that_cannot_run_are_refused(overrides: list[str], message: str) -> None:
+    assert message in refusal("t/base.yaml", *overrides)
+
+
+def test_a_world_and_another_formatter_drop_what_was_there() -> None:
+    tiny = ["models.weak.tiny.layers=1", "models.strong.tiny.layers=1"]
+    spec, _ = load_task("sciq", ["data.world.name=polarity", *tiny])
+    assert spec.data.choices is None and spec.data.sample == ()
+    spec, _ = load_task("sciq", ["data.mutate.program='{code}'", "data.text='{program}'", "splits.group_by=id"])
+    assert spec.data.choices is None and spec.data.mutate is not None
 
 
 def test_check_spec_speaks_for_specs_made_elsewhere() -> None:

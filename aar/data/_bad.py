@@ -41,9 +41,7 @@ class BadRows:
         bad = sum(len(set(numbers)) for numbers in self.found.values())
         if bad <= LIMIT * self.total:
             return
-        faults = [
-            f"{source}: {why} ({_numbers(unit, numbers)})" for (source, unit, why), numbers in self.found.items()
-        ]
+        faults = [f"{source}: {why} ({_numbers(unit, numbers)})" for (source, unit, why), numbers in self.found.items()]
         more = [f"and {len(faults) - SHOWN} faults more"] if faults[SHOWN:] else []
         raise AarError(
             f"{bad} of {self.total} rows are bad, more than {LIMIT:.0%}; correct them, or what the task says of them:"

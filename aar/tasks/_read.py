@@ -86,6 +86,8 @@ def _lost(base: Mapping[str, Any], over: Raw, path: tuple[str, ...]) -> set[str]
         return SOURCES | (made if "world" in over else set())
     if path == ("data",) and over.keys() & {"mutate", "choices"}:
         return {"mutate", "choices"}
+    if path == ("data", "choices") and over.keys() & {"wrong", "options"}:
+        return {"wrong", "options"}
     if path == ("data", "files"):
         if "all" in over:
             return {"train", "test", *SPLIT_FILES}

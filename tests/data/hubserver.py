@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 
 @dataclass
@@ -18,6 +19,7 @@ class Repository:
 
     files: dict[str, bytes]
     sha: str = "a" * 40
+    branches: tuple[str, ...] = ("main",)
     gated: bool = False
     licence: str = "mit"
     card: dict[str, Any] = field(default_factory=dict)
@@ -68,7 +70,7 @@ def serve(hub: Hub) -> Iterator[Hub]:
 
 def answer(hub: Hub, path: str, authorization: str) -> tuple[int, dict[str, str], bytes]:
     """(status, headers, body)."""
-    parts = path.strip("/").split("/")
+    parts = [unquote(part) for part in path.strip("/").split("/")]
     api = parts[0] == "api"
     kind = parts[1] if api else "datasets" if parts[0] == "datasets" else "models"
     rest = parts[2:] if api else parts[1:] if kind == "datasets" else parts
@@ -78,12 +80,13 @@ def answer(hub: Hub, path: str, authorization: str) -> tuple[int, dict[str, str]
     what, *tail = rest[2:] or ["revision", "main"]
     if what == "auth-check":
         return (200, {}, b"{}") if entitled(repository, authorization) else error(403, "GatedRepo")
-    if what in ("revision", "tree", "resolve") and tail[0] not in ("main", repository.sha):
+    if what in ("revision", "tree", "resolve") and tail[0] not in (*repository.branches, repository.sha):
         return error(404, "RevisionNotFound")
     if what == "revision":
         about = {
-            "id": "/".join(rest[:2]), "sha": repository.sha, "private": False, "gated": "auto" if repository.gated else False,
-            "tags": [f"license:{repository.licence}"], "cardData": {"license": repository.licence, **repository.card},
+            "id": "/".join(rest[:2]), "sha": repository.sha, "private": False,
+            "gated": "auto" if repository.gated else False, "tags": [f"license:{repository.licence}"],
+            "cardData": {"license": repository.licence, **repository.card},
             "siblings": [{"rfilename": name} for name in repository.files], "downloads": 0, "likes": 0,
         }  # fmt: skip
         return 200, {"Content-Type": "application/json"}, json.dumps(about).encode()

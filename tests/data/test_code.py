@@ -76,7 +76,7 @@ def test_a_mutant_parses_differs_and_is_written_as_the_unparser_writes(library: 
 
 def test_comments_and_formatting_go_and_docstrings_on_request(tmp_path: Path) -> None:
     loose = "def f( a ):   # says all\n    '''Doc.'''\n\n    a = 1\n    return (a)  # mutated\n"
-    kept = "def f(a):\n    \"\"\"Doc.\"\"\"\n    a = 1\n    return a"
+    kept = 'def f(a):\n    """Doc."""\n    a = 1\n    return a'
     assert canonical(loose) == kept
     (tmp_path / "m.py").write_text(loose)
     for docstrings, code in ((True, kept), (False, "def f(a):\n    a = 1\n    return a")):
@@ -87,8 +87,9 @@ def test_comments_and_formatting_go_and_docstrings_on_request(tmp_path: Path) ->
 def test_the_library_is_read_from_files_in_a_fixed_order_within_bounds(tmp_path: Path, library: Table) -> None:
     (tmp_path / "pack" / "test").mkdir(parents=True)
     body = "def {0}(x):\n    y = x + 1\n    return y\n"
-    (tmp_path / "pack" / "__init__.py").write_text(body.format("a") + "class C:\n    def b(self):\n        pass\n" )
-    (tmp_path / "early.py").write_text("raise SystemExit('imported')\n" + "".join(body.format(f"f{i}") for i in range(5)))
+    (tmp_path / "pack" / "__init__.py").write_text(body.format("a") + "class C:\n    def b(self):\n        pass\n")
+    five = "".join(body.format(f"f{i}") for i in range(5))
+    (tmp_path / "early.py").write_text("raise SystemExit('imported')\n" + five)
     (tmp_path / "pack" / "test" / "test_a.py").write_text(body.format("no"))
     (tmp_path / "broken.py").write_text("def f(:\n")
     table = library_table(Stdlib(per_module=3), tmp_path)
@@ -105,7 +106,8 @@ def test_the_library_is_read_from_files_in_a_fixed_order_within_bounds(tmp_path:
 
 
 def labelled(made: Prepared, settings: Settings, split: str) -> list[tuple[str, int]]:
-    return list(zip(read_texts(made, split), Vault(settings.folder("vault")).truth(made.digest, split).tolist(), strict=True))
+    truth = Vault(settings.folder("vault")).truth(made.digest, split).tolist()
+    return list(zip(read_texts(made, split), truth, strict=True))
 
 
 SMALL = [

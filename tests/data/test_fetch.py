@@ -53,8 +53,8 @@ def hub() -> Iterator[Hub]:
 def task(folder: Path, hub: dict[str, Any] | None = None, strong: str = "org/strong") -> Path:
     path = folder / "films.yaml"
     source = {"path": "org/films", "name": "films", "test": "test", **(hub or {})}
-    spec = {"name": "films", "data": {"hub": source}, "splits": SIZES, "models": {"weak": TINY, "strong": {"hub": strong}}}
-    path.write_text(json.dumps(spec))
+    models = {"weak": TINY, "strong": {"hub": strong}}
+    path.write_text(json.dumps({"name": "films", "data": {"hub": source}, "splits": SIZES, "models": models}))
     return path
 
 
@@ -72,17 +72,21 @@ def files(home: Path) -> set[str]:
     return {str(p).partition("/snapshots/")[2].partition("/")[2] for p in found if not p.is_dir()}
 
 
-def test_what_was_fetched_runs_without_network(hub: Hub, tmp_path: Path) -> None:
-    film = task(tmp_path)
+@pytest.mark.parametrize("branch", ["main", "refs/convert/parquet"])
+def test_what_was_fetched_runs_without_network(hub: Hub, tmp_path: Path, branch: str) -> None:
+    hub.repositories["datasets", "org/films"].branches = (branch,)
+    film = task(tmp_path, {"revision": branch})
     shown = aar(tmp_path, hub.endpoint, "fetch", film, "--dry-run", HF_TOKEN="hf_secret")
     assert shown.returncode == 0, shown.stderr
-    assert not files(tmp_path) and not any("GET" in line and "/resolve/" in line for line in hub.asked), "shown before anything is brought"
+    brought = [line for line in hub.asked if "GET" in line and "/resolve/" in line]
+    assert not files(tmp_path) and not brought, "shown before anything is brought"
     data, model = (line for line in shown.stdout.splitlines() if "org/" in line)
     wanted = {"README.md", "films/a.jsonl", "films/b.jsonl", "films/test.jsonl"}
     size = sum(len(hub.repositories["datasets", "org/films"].files[name]) for name in wanted)
-    assert data.split()[:5] == ["data.hub", "org/films", "main", f"({'a' * 12})", "cc-by-4.0"]
-    assert data.split()[5:7] == [f"{size / 1000:.1f}", "kB"] and model.split()[:2] == ["models.strong.hub", "org/strong"]
-    assert "apache-2.0" in model and "token: HF_TOKEN" in shown.stdout and "hf_secret" not in shown.stdout + shown.stderr
+    assert data.split()[:5] == ["data.hub", "org/films", branch, f"({'a' * 12})", "cc-by-4.0"]
+    assert data.split()[5:7] == [f"{size / 1000:.1f}", "kB"]
+    assert model.split()[:2] == ["models.strong.hub", "org/strong"] and "apache-2.0" in model
+    assert "token: HF_TOKEN" in shown.stdout and "hf_secret" not in shown.stdout + shown.stderr
 
     done = aar(tmp_path, hub.endpoint, "fetch", film)
     assert done.returncode == 0, done.stderr
@@ -121,7 +125,8 @@ def test_refusals_say_what_to_do(hub: Hub, tmp_path: Path) -> None:
     assert allowed.returncode == 0 and "apache-2.0, gated" in allowed.stdout, allowed.stderr
 
     missing = aar(tmp_path, hub.endpoint, "fetch", task(tmp_path, strong="org/none"), HF_TOKEN="yes")
-    assert missing.returncode == 2 and "models.strong.hub: org/none: no such repository, or a private one" in missing.stderr
+    assert missing.returncode == 2
+    assert "models.strong.hub: org/none: no such repository, or a private one" in missing.stderr
     revision = aar(tmp_path, hub.endpoint, "fetch", task(tmp_path, {"revision": "v9"}), HF_TOKEN="yes")
     assert revision.returncode == 2 and "data.hub: org/films has no revision 'v9'" in revision.stderr
     off = aar(tmp_path, hub.endpoint, "fetch", task(tmp_path), HF_HUB_OFFLINE="1")

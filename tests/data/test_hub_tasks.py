@@ -31,12 +31,15 @@ from aar.vault import Vault
 settings, out = Settings(workspace="workspace"), {}
 for name, raw in json.load(sys.stdin).items():
     made = prepare(check_spec(TaskSpec.model_validate(raw)), settings)
-    rows = [z for s in POOLS for z in zip(read_texts(made, s), Vault(settings.folder("vault")).truth(made.digest, s).tolist())]
+    vault = Vault(settings.folder("vault"))
+    rows = [z for s in POOLS for z in zip(read_texts(made, s), vault.truth(made.digest, s).tolist())]
     out[name] = {"rows": rows, "classes": made.classes, "counts": made.counts, "revision": made.revision}
 print(json.dumps(out))
 """
-PYTHON = ("task_id", "prompt", "declaration", "canonical_solution", "buggy_solution", "bug_type", "failure_symptoms",
-          "entry_point", "import", "test_setup", "test", "example_test", "signature", "docstring", "instruction")  # fmt: skip
+PYTHON = (
+    "task_id", "prompt", "declaration", "canonical_solution", "buggy_solution", "bug_type", "failure_symptoms",
+    "entry_point", "import", "test_setup", "test", "example_test", "signature", "docstring", "instruction",
+)  # fmt: skip
 
 
 def sciq(i: int) -> dict[str, Any]:
@@ -92,7 +95,9 @@ TRUTH: dict[str, Callable[[str], int]] = {
     "ag_news": lambda text: int(text.split()[-1]),
     "sst2": lambda text: int("good" in text),
     "mbpp": lambda text: int(text.split("\n\n")[1] == program(int(text.split()[1][:-1]) - 5).strip()),
-    "humaneval": lambda text: int(re.sub(r' +"""Doc."""\n', "", text) == program(int(text[5 : text.index("(")])).strip()),
+    "humaneval": lambda text: int(
+        text.replace('    """Doc."""\n', "") == program(int(text[5 : text.index("(")])).strip()
+    ),
     "humanevalpack": lambda text: int("right" in text),
 }
 
@@ -118,7 +123,7 @@ def cached(home: Path, hub: Hub, name: str) -> None:
     (repository / "refs" / hub.revision).write_text(SHA)
     config, splits = hub.name or "default", dict.fromkeys([hub.train, hub.test or hub.train])
     files = {split: f"{config}/{split}-00000-of-00001.parquet" for split in splits}
-    for i, (split, path) in enumerate(files.items()):
+    for i, path in enumerate(files.values()):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         rows = [ROWS[name](j) for j in range(300 * i, 300 * i + 300)]
         (folder / path).write_bytes(parquet(rows, NAMES.get(name)))

@@ -100,6 +100,24 @@ def test_what_a_models_configuration_says_of_it(
         assert found.width == width
 
 
+def test_a_length_beyond_the_models_positions_is_refused(folder: Path, settings: Settings) -> None:
+    (folder / "config.json").write_text('{"model_type": "bert", "max_position_embeddings": 512}')
+    resolve_model(strong(folder, max_length=512), strong(folder), settings)
+    with pytest.raises(AarError, match=r"models.strong.max_length: 513: the model's context is 512; give <= 512"):
+        resolve_model(strong(folder, max_length=513), strong(folder), settings)
+    (folder / "config.json").write_text('{"n_positions": 100}')
+    with pytest.raises(AarError, match="context is 100"):
+        resolve_model(strong(folder, max_length=128), strong(folder), settings)
+
+
+def test_truncation_is_part_of_what_a_job_reads(folder: Path, settings: Settings) -> None:
+    assert resolve_model(strong(folder, truncate="left"), strong(folder), settings).ref.truncate == "left"
+    tiny = ModelSpec.model_validate({"tiny": {}, "tokenizer": "strong", "truncate": "left"})
+    assert resolve_model(tiny, strong(folder), settings).ref.truncate == "left"
+    words = ModelSpec.model_validate({"tiny": {}, "tokenizer": "words", "truncate": "left"})
+    assert resolve_model(words, strong(folder), settings).ref.truncate == "left"
+
+
 def test_the_digest_follows_content_only(folder: Path, settings: Settings, tmp_path: Path) -> None:
     first = resolve_model(strong(folder), strong(folder), settings)
     copy = fill(tmp_path / "copy", FILES)

@@ -149,7 +149,8 @@ def test_up_to_a_twentieth_of_bad_rows_is_left_out_with_its_numbers(
     made = prepare(spec(data), settings)
     assert sum(made.counts.values()) == 190 and not any("x " in t for s in POOLS for t in read_texts(made, s))
     unknown, blank = (note.partition(" bad rows left out: ")[2] for note in reversed(made.notes))
-    assert unknown == "label 'maybe' is neither a class nor an index; (valid: bad, good) (lines 1, 2, 3, 4, 5 and 3 more)"
+    why = "label 'maybe' is neither a class nor an index; (valid: bad, good)"
+    assert unknown == f"{why} (lines 1, 2, 3, 4, 5 and 3 more)"
     assert blank == "no text (lines 9, 10)"
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
+import transformers
 from numpy.typing import NDArray
 
 from aar.methods.losses import LOSSES
@@ -78,6 +80,28 @@ def test_pooling_goes_by_the_mask_not_by_the_pad_id() -> None:
     mask = torch.tensor([[True, True, False], [True, True, True]])
     assert pooled(hidden, mask, "last").tolist() == [[2, 3], [10, 11]]
     assert pooled(hidden, mask, "mean").tolist() == [[1, 2], [8, 9]]
+
+
+@pytest.mark.parametrize(("side", "kept"), [("right", [4, 5, 6]), ("left", [6, 2, 3])])
+def test_a_long_text_loses_the_end_that_the_task_names(inputs: Path, side: str, kept: list[int]) -> None:
+    ref = REF.model_copy(update={"max_length": 3, "truncate": side})
+    tokens = Tokenizer(ref, inputs)(["film very a good bad", "good"])
+    assert tokens.flat[: tokens.start[1]].tolist() == kept and tokens.flat[tokens.start[1] :].tolist() == [2]
+
+
+@pytest.mark.parametrize(("side", "kept"), [("right", ["film", "very"]), ("left", ["good", "bad"])])
+def test_a_models_own_tokenizer_cuts_there_too_and_keeps_its_special_tokens(
+    tmp_path: Path, side: str, kept: list[str]
+) -> None:
+    words = [*WORDS, "[CLS]"]
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel({w: i for i, w in enumerate(words)}, "[UNK]"))
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 7)])
+    fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
+    fast.save_pretrained(tmp_path / "in" / "model")
+    ref = ModelRef(digest="d", max_length=3, truncate=side)  # type: ignore[arg-type]
+    tokens = Tokenizer(ref, tmp_path / "in")(["film very a good bad"])
+    assert [words[i] for i in tokens.flat] == ["[CLS]", *kept]
 
 
 def test_the_head_starts_at_zero_so_every_class_is_equally_likely(inputs: Path) -> None:
