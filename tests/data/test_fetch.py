@@ -18,7 +18,7 @@ from tests.data.test_models import FILES, JUNK
 
 ROOT = Path(__file__).parents[2]
 NEWER = "b" * 40
-CARD = {
+CARD: dict[str, Any] = {
     "configs": [
         {"config_name": "other", "data_files": "other/*"},
         {"config_name": "films", "data_files": [{"split": "train", "path": ["films/a.jsonl", "films/b.jsonl"]},

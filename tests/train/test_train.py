@@ -99,7 +99,7 @@ def test_a_models_own_tokenizer_cuts_there_too_and_keeps_its_special_tokens(
     tokenizer.post_processor = tokenizers.processors.TemplateProcessing("[CLS] $A", special_tokens=[("[CLS]", 7)])
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]", pad_token="[PAD]")
     fast.save_pretrained(tmp_path / "in" / "model")
-    ref = ModelRef(digest="d", max_length=3, truncate=side)  # type: ignore[arg-type]
+    ref = ModelRef(digest="d", max_length=3, truncate=side)
     tokens = Tokenizer(ref, tmp_path / "in")(["film very a good bad"])
     assert [words[i] for i in tokens.flat] == ["[CLS]", *kept]
 
