@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from aar import worlds
+from aar.methods.able import zero_shot
+from aar.tasks import load_task
 from aar.types import AarError
 from aar.worlds.polarity import Polarity
 from aar.worlds.polarity_preference import PolarityPreference
@@ -105,6 +107,20 @@ def test_whoever_is_blind_to_negation_is_fooled_by_pairs_too() -> None:
     margin = asked * (sums[:, 0] - sums[:, 1]) * (1 - 2 * labels)
     plain = np.array(["not" not in row[0].answer + row[1].answer for row in rows])
     assert (margin[plain] > 0).all() and (margin[~plain] > 0).mean() < 0.7
+
+
+def test_perturbed_pairs_keep_their_prompt_and_their_better_side() -> None:
+    world, rng = PolarityPreference(negation=0.5), np.random.default_rng(0)
+    rows, labels = world.generate(200, 0)
+    for row, label in zip(rows, labels.tolist(), strict=True):
+        other = world.perturb(row, rng)
+        assert [side.prompt for side in other] == [side.prompt for side in row] and other != row
+        assert world.better(other) == label
+
+
+def test_a_strong_model_is_asked_which_words_follow_each_response() -> None:
+    asked = zero_shot(load_task("polarity-preference")[0])
+    assert asked is not None and [words[0] for words in asked.answers] == ["loss0", "win0"]
 
 
 def test_documents_of_the_preference_world_carry_the_concept() -> None:

@@ -145,8 +145,10 @@ def _not(kind: str) -> list[str] | None:
 
 
 def _data_files(card: dict[str, Any], spec: TaskSpec) -> list[str]:
-    """Globs of the data set's files: those of the task's configuration if the card lists them, else all data files."""
+    """Globs of the files: of the task's folder, or its configuration if the card lists them, else all data files."""
     assert spec.data.hub
+    if spec.data.hub.folder:
+        return ["README.md", f"{spec.data.hub.folder}/*"]
     entries = listed_files(card, spec.data.hub.name)
     if entries is None:
         return [f"*{suffix}" for suffix in DATA_SUFFIXES]

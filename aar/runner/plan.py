@@ -138,8 +138,9 @@ class Planner:
         names["transfer.jsonl"] = self._text("transfer", inputs)
         model = self.problem.models[STRONG]
         spec = JobSpec(
-            kind=JobKind.FEATURES, classes=self.problem.classes, model=model.ref, inputs=names, width=model.width,
-            rows={"transfer": self.problem.prepared.counts["transfer"]}, source=source_digest(),
+            kind=JobKind.FEATURES, task=self.problem.task.kind, classes=self.problem.classes, model=model.ref,
+            inputs=names, width=model.width, rows={"transfer": self.problem.prepared.counts["transfer"]},
+            source=source_digest(),
         )  # fmt: skip
         return Planned(spec, (Unit(seed=0),), inputs)
 

@@ -224,8 +224,10 @@ def _zero_shot(spec: TaskSpec) -> Iterator[Problem]:
     asked, strong = spec.zero_shot, spec.models.strong
     if asked is None:
         return
-    if spec.kind != "classification":
+    if spec.kind == "generation":
         yield "zero_shot", f"a {spec.kind} task has no classes to ask for; remove it"
+    if spec.kind == "preference" and len(asked.answers) != 2:
+        yield "zero_shot.answers", f"{len(asked.answers)}; give two: after a worse response, after a better one"
     if spec.data.world:
         yield "zero_shot", "a world brings its own outcome words; remove it"
     elif strong.tiny and asked.how == "likelihood":

@@ -13,7 +13,8 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from aar.data import POOLS, Prepared, prepare, rows_of, show, weak_draw
+from aar.data import POOLS, Prepared, prepare, rows_of, sample_rows, show, weak_draw
+from aar.data.fetch import _data_files as data_files
 from aar.reading import Message, Side, texts_of
 from aar.settings import Settings
 from aar.tasks import check_spec, load_task
@@ -341,6 +342,19 @@ def test_the_hub_layout_of_hh_rlhf(settings: Settings, tmp_path: Path) -> None:
     made = prepare(task({"hub": hub}), settings)
     assert made.counts == {"weak_pool": 210, "transfer": 60, "dev": 30, "test": 30}
     assert all(int(text.split()[-1]) >= 300 for row in rows_of(made, "test") for text in texts_of(row))
+
+
+def test_only_the_tasks_folder_of_a_data_set_is_downloaded() -> None:
+    spec = load_task("anthropic_hh")[0]
+    assert data_files({}, spec) == ["README.md", "harmless-base/*"]
+
+
+def test_the_sample_of_a_preference_task_shows_both_responses() -> None:
+    for name in ("hh-harmless", "anthropic_hh-medium"):
+        told = dict((label, text) for text, label in sample_rows(load_task(name)[0]))
+        assert told["better"].endswith("Assistant: If it is yours, a locksmith can help.")
+        assert told["worse"].endswith("Assistant: Kick it in before they are home.")
+    assert {label for _, label in sample_rows(load_task("polarity-preference")[0])} == {"better", "worse"}
 
 
 @pytest.mark.skipif(not HH.exists(), reason=f"needs the files of {HH.name}/ beside the checkout")

@@ -14,6 +14,7 @@ import pytest
 from aar.agent.run import opened
 from aar.data import read_texts
 from aar.methods import PRESETS, fill, parse, recipe_hash, settings
+from aar.reading import Row, Side
 from aar.report import write_report
 from aar.runner.bench import PROBE_VARIANTS, Bench
 from aar.runner.controls import SHUFFLES, matched_noise, shuffled, within_classes
@@ -279,3 +280,16 @@ def test_the_commands_of_a_claim_run_and_give_the_same_values(confirmed: tuple[S
     )
     assert old == new and {("fresh:t1", "test"), ("t1", "dev")} <= {key[:2] for key in old}
     assert here.ledger.openings(here.ledger.searches()[0]["data_digest"]) == 2
+
+
+def test_length_alone_sees_which_side_of_a_pair_is_longer() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 30, (600, 2))
+    rows: list[Row] = [(Side("", "word " * int(a)), Side("", "word " * int(b))) for a, b in counts]
+    longer = counts[:, 0] > counts[:, 1]
+    answers = np.where(longer[:, None], [1.0, -1.0], [-1.0, 1.0]).astype(np.float32)
+    found = length_only(rows[:400], answers[:400], rows[400:])
+    fair = counts[400:, 0] != counts[400:, 1]
+    assert ((found.argmax(1) == 0) == longer[400:])[fair].mean() > 0.97
+    back = length_only(rows[:400], answers[:400], [(row[1], row[0]) for row in rows[400:] if not isinstance(row, str)])
+    assert ((found[:, 0] - found[:, 1]) * (back[:, 0] - back[:, 1]) < 0).mean() > 0.95, "the other way round"

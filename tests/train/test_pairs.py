@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aar.methods.losses import LOSSES
 from aar.methods.student import STUDENTS
 from aar.reading import Row, Side, line_of
-from aar.train.loop import Progress, Supervised, all_features, fit, predict
+from aar.train.loop import Progress, Supervised, all_features, fit, noised, predict
 from aar.train.models import Classifier, RewardModel, build
 from aar.train.tokens import Tokenizer, Tokens, epoch_batches
 from aar.train.trainee import Trainee
@@ -176,6 +176,31 @@ def test_every_loss_learns_from_pairs(inputs: Path, loss: str) -> None:
     fit(made, tokenizer(rows), data, loss_fn, PLAN, 0, Progress(io.StringIO(), "t"))
     fresh, truth = toy(200, 1)
     assert (predict(made, tokenizer(fresh)).argmax(1) == truth).mean() > 0.8
+
+
+def test_features_of_a_pair_are_what_a_linear_reward_tells_it_apart_by(tmp_path: Path, inputs: Path) -> None:
+    rows, _ = toy(30, 0)
+    (inputs / "transfer.jsonl").write_text(lines(rows))
+    spec = JobSpec(kind=JobKind.FEATURES, task="preference", model=REF, width=16, rows={"transfer": 30})
+    out = np.frombuffer(job(tmp_path, spec, [Unit(seed=0)], ["u0.features"])["u0.features"], np.float32).reshape(30, 16)
+    made = model(inputs)
+    with torch.no_grad():
+        made.head.weight.copy_(torch.arange(16.0))
+    logits = predict(made, Tokenizer(REF, inputs)(rows))
+    assert out @ np.arange(16) == pytest.approx(logits[:, 0] - logits[:, 1], abs=1e-3)
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_noise_goes_on_both_sides(inputs: Path, frozen: bool) -> None:
+    made, tokenizer = train(inputs, 0)
+    rows, _ = toy(20, 2)
+    tokens = tokenizer(rows)
+    given = (all_features(made, tokens),) if frozen else tokens.batch(np.arange(20), CPU)
+    with torch.no_grad():
+        still, noisy = noised(made, given, 0.0), noised(made, given, 0.3)
+    assert still.shape == (2, 20, 2)
+    assert still.numpy() == pytest.approx(np.stack([predict(made, tokens)] * 2), abs=1e-4)
+    assert ((noisy - still).abs().amax((0, 1)) > 0.01).all() and not torch.equal(noisy[0], noisy[1])
 
 
 def lines(rows: list[Row]) -> str:

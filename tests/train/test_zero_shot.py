@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
+from aar.reading import Row, Side
 from aar.train.loop import Progress
 from aar.train.pretrain import pretrain
 from aar.train.tokens import Tokenizer
@@ -51,14 +53,24 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return inputs
 
 
-def asked(inputs: Path, zero_shot: ZeroShot, max_length: int = 64) -> NDArray[np.float32]:
+def asked(inputs: Path, zero_shot: ZeroShot, max_length: int = 64, rows: Sequence[Row] = TEXTS) -> NDArray[np.float32]:
     ref = ModelRef(digest="d", max_length=max_length)
     spec = JobSpec(kind=JobKind.ZERO_SHOT, classes=len(zero_shot.answers), model=ref, zero_shot=zero_shot)
-    return Asker(spec, inputs, Tokenizer(ref, inputs), CPU).logits(TEXTS)
+    return Asker(spec, inputs, Tokenizer(ref, inputs), CPU).logits(rows)
 
 
 def ids(text: str) -> list[int]:
     return [WORDS.index(word) if word in WORDS else 1 for word in text.split()]
+
+
+def test_of_a_pair_each_response_is_asked_about_alone(folder: Path) -> None:
+    how: Any = "likelihood" if folder.parent.name.startswith("gpt2") else "similarity"
+    zero_shot = ZeroShot(how=how, prompt="it is : {text} : it was", answers=("bad", ("good", "very great")))
+    each = asked(folder, zero_shot)
+    rows = [(Side("", TEXTS[0]), Side("", TEXTS[1])), (Side("", TEXTS[3]), Side("", TEXTS[4]))]
+    found = asked(folder, zero_shot, rows=rows)
+    wanted = [[each[i, 1] - each[i, 0] for i in pair] for pair in ((0, 1), (3, 4))]
+    assert found == pytest.approx(np.array(wanted), abs=1e-5) and np.ptp(found) > 0.01
 
 
 @pytest.mark.parametrize("folder", ["gpt2"], indirect=True)
