@@ -116,7 +116,7 @@ def _unmet(recipe: Recipe, able: Able) -> str | None:
         return f"{who} is fitted to one weak model's answers; supervision.{recipe.supervision.name} mixes several"
     student = STUDENTS.get(recipe.student.name)
     if student is not None and student.relabels:
-        return f"{who} is fitted to the weak model's answers; student.{recipe.student.name} learns from its own answers"
+        return f"{who} is fitted to the weak model; student.{recipe.student.name} puts its own answers in its place"
     return None
 
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from aar.methods import fill
 from aar.methods.losses import LOSSES, cross_entropy
 from aar.methods.student import STUDENTS, Adversary, Holdout
-from aar.methods.student.staged import surest
 from aar.methods.targets import TARGETS
+from aar.methods.targets._base import surest
 from aar.train.attack import Attack, worst_shift
 from aar.train.language import next_token_loss, speaking
 from aar.train.loop import Progress, Supervised, predict
@@ -239,9 +239,9 @@ def test_generative_first_reads_and_then_fine_tunes_from_there(make: Make) -> No
 
 def test_surest_by_hand() -> None:
     y = np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3], [0.2, 0.8]], np.float32)
-    assert surest(y, 0.5).tolist() == [True, False, True, True]
-    assert surest(y, 0.1).tolist() == [True, False, False, True], "no class dies out"
-    assert surest(y, 1.0).all()
+    assert surest(y, y.max(1), 0.5).tolist() == [True, False, True, True]
+    assert surest(y, y.max(1), 0.1).tolist() == [True, False, False, True], "no class dies out"
+    assert surest(y, y.max(1), 1.0).all()
 
 
 def test_self_training_starts_as_finetune_and_goes_on_from_first_weights_with_its_own_answers(make: Make) -> None:
@@ -253,9 +253,9 @@ def test_self_training_starts_as_finetune_and_goes_on_from_first_weights_with_it
     assert not np.array_equal(trainee.fits[1]["y"], trainee.y)
     for fit in trainee.fits[1:]:
         assert not fit["head before"].any(), "renewed weights"
-        assert np.array_equal(fit["rows"], surest(fit["y"], 0.5))
+        assert np.array_equal(fit["rows"], surest(fit["y"], fit["y"].max(1), 0.5))
     by_hand = make()
-    by_hand.fit(plain.answers(), rows=surest(plain.answers(), 0.5))
+    by_hand.fit(plain.answers(), rows=surest(plain.answers(), plain.answers().max(1), 0.5))
     by_hand.fits.clear()
     second = by_hand.answers()
     assert np.array_equal(trainee.fits[2]["y"], second)
