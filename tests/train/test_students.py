@@ -367,24 +367,45 @@ def test_on_loss_only_a_clearly_better_state_replaces_the_kept_one(make: Make) -
     assert watcher.looks == 2
 
 
-def test_stopping_on_agreement_keeps_the_first_of_enough_looks_at_the_expected_rate(
-    make: Make, watchers: list[Watcher]
-) -> None:
+def test_on_agreement_every_class_must_be_named_as_often_as_its_labels_claim_to_be_right(make: Make) -> None:
+    """Scores by hand: labels of class 0 claim .8, those of class 1 claim .9, one standard error is forgiven."""
+    hot = one_hot(toy(ROWS, 0)[1])
+    sure = (hot @ [0.8, 0.9])[:, None]
+    y = (hot * sure + (1 - hot) * (1 - sure)).astype(np.float32)
+    trainee = make(y=y)
+    data = Supervised(y, y, np.ones(ROWS, np.float32), np.ones(ROWS, np.bool_), torch.device("cpu"))
+    watcher = Watcher(Holdout(0.5, "agreement", 3), trainee.model, trainee.tokens, data, 16, 0)
+    zero = watcher.label.numpy() == 0
+    least = int(np.ceil((0.8 - (0.8 * 0.2 / zero.sum()) ** 0.5) * zero.sum()))
+
+    def scores(zeros: int) -> NDArray[np.float64]:
+        """All of class 1 agreed with, and so many of class 0."""
+        given = np.ones(len(zero))
+        given[np.flatnonzero(zero)[zeros:]] = 0
+        return given
+
+    for zeros, looks in [(least, 1), (least + 1, 2), (least - 1, 0), (least, 1)]:
+        before = watcher.state
+        watcher._against_the_expected(scores(zeros))
+        assert watcher.looks == looks, zeros
+        assert (watcher.state is before) == (looks == 2), "the first good look of a row of them is kept"
+    watcher._against_the_expected((~zero).astype(float))
+    assert watcher.looks == 0 and watcher.state == [], "naming one class only is no agreement, however common it is"
+
+
+def test_stopping_on_agreement_brings_the_first_of_enough_good_looks_back(make: Make, watchers: list[Watcher]) -> None:
     y = (0.7 * one_hot(toy(ROWS, 0)[1]) + 0.15).astype(np.float32)
     out = io.StringIO()
     trainee = make(LONG, y=y, out=out)
     trainee.fit(holdout=Holdout(held=0.25, on="agreement", patience=3))
     (watcher,) = watchers
-    assert watcher.expected == pytest.approx(0.85, abs=1e-6), "the mean confidence of its labels"
-    good = [score >= watcher.expected for _, score in watcher.curve]
-    assert good[-3:] == [True] * 3 and not any(all(good[i : i + 3]) for i in range(len(good) - 3))
-    assert watcher.scores().mean() == watcher.curve[-3][1]
+    steps = [step for step, _ in watcher.curve]
     last = json.loads(out.getvalue().splitlines()[-1])
-    assert last["step"] == last["steps"] == watcher.curve[-1][0] < 30 * 9
-    first = watcher.curve[-3][0]
-    by_hand = make(LONG, y=y)
-    by_hand.fit(holdout=Holdout(held=0.25, on="agreement", patience=1))
-    assert by_hand.progress.steps <= first
+    assert last["step"] == last["steps"] == steps[-1] < 30 * 9
+    at_once = make(LONG, y=y)
+    at_once.fit(holdout=Holdout(held=0.25, on="agreement", patience=1))
+    assert at_once.progress.steps == steps[-3], "no good look came before these three"
+    assert logits(trainee) == logits(at_once)
 
 
 def test_held_out_rows_are_not_trained_on_and_without_enough_agreement_the_last_state_stays(
@@ -393,7 +414,7 @@ def test_held_out_rows_are_not_trained_on_and_without_enough_agreement_the_last_
     trainee = make(y=noise())
     trainee.fit(holdout=Holdout(held=0.25, on="agreement", patience=1))
     (watcher,) = watchers
-    assert watcher.expected == 1 and len(watcher.held) == 24
+    assert watcher.claimed.mean() == 1 and len(watcher.held) == 24 and not trainee.weight[watcher.held].any()
     plain = make(y=noise())
     plain.fit(rows=~np.isin(np.arange(ROWS), watcher.held))
     assert logits(trainee) == logits(plain)
