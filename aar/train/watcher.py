@@ -86,7 +86,7 @@ class Watcher:
             self.looks += 1
 
     def _against_the_expected(self, scores: NDArray[np.float64]) -> None:
-        if not all(self._reached(scores, self.label.numpy() == c) for c in self.label.unique().tolist()):
+        if not all(self._reached(scores, self.label.numpy() == c) for c in self.label.unique().tolist()):  # type: ignore[no-untyped-call]
             self.looks, self.state = 0, []
             return
         if self.looks == 0:
