@@ -148,6 +148,18 @@ def test_trials_round_trip_and_mirror_in_the_same_transaction(ledger: Ledger) ->
         ledger.trial("s-1", 7)
 
 
+def test_a_ledger_of_an_older_version_gets_the_columns_it_lacks_and_keeps_its_rows(ledger: Ledger) -> None:
+    with ledger.hold("s-1") as lease:
+        lease.propose(0, **fields())
+    with ledger.engine.begin() as c:
+        c.exec_driver_sql("ALTER TABLE trials DROP COLUMN refute")
+    again = Ledger(ledger.engine.url.render_as_string(hide_password=False))
+    with again.hold("s-1") as lease:
+        lease.propose(1, **fields(1), refute="a fall")
+    assert [t.refute for t in again.trials("s-1")] == [None, "a fall"]
+    again.close()
+
+
 def test_many_threads_and_processes_write_without_losing_a_row(ledger: Ledger) -> None:
     with ledger.hold("s-1") as lease:
         threads = [threading.Thread(target=_spend, args=(lease,)) for _ in range(8)]

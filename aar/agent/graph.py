@@ -198,6 +198,9 @@ class Loop:
             rationale=hypothesis.rationale,
             predicted_accuracy=hypothesis.predicted_accuracy,
             predicted_pgr=hypothesis.predicted_pgr,
+            predicted_low=hypothesis.predicted_low,
+            predicted_high=hypothesis.predicted_high,
+            refute=hypothesis.refute,
         )
 
 

@@ -27,6 +27,10 @@ class TrialRow(Word):
     rationale: str
     predicted_accuracy: float | None
     predicted_pgr: float | None
+    predicted_low: float | None = None
+    predicted_high: float | None = None
+    refute: str | None = None
+    shares: str | None = None
     reason: str | None
     view: PublicScore | None
     n_seeds: int

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Table, create_engine, event, func, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 
 from aar.ledger import tables as t
@@ -53,6 +53,23 @@ def _no_garbage() -> Iterator[None]:
             gc.enable()
 
 
+def _grow(engine: Engine) -> None:
+    """Add columns that a ledger written by an older version lacks: all of them may be null."""
+
+    def missing(c: Connection) -> list[Column[Any]]:
+        there = inspect(c).get_multi_columns()
+        old = {(name, column["name"]) for (_, name), columns in there.items() for column in columns}
+        return [c for table in t.meta.sorted_tables for c in table.columns if (table.name, c.name) not in old]
+
+    with engine.connect() as c:
+        if not missing(c):
+            return
+    with engine.begin() as c:  # looked at again under the lock: another process may have been first
+        for column in missing(c):
+            kind = column.type.compile(engine.dialect)
+            c.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}")
+
+
 class Ledger:
     """Every search of one workspace. Safe to use from many threads and, for reading, many processes."""
 
@@ -60,6 +77,7 @@ class Ledger:
         self.url = url
         self.engine = _engine(url)
         t.meta.create_all(self.engine)
+        _grow(self.engine)
 
     def close(self) -> None:
         """Close pooled connections."""

@@ -36,6 +36,10 @@ trials = Table(
     Column("rationale", Text, nullable=False),
     Column("predicted_accuracy", Float),
     Column("predicted_pgr", Float),
+    Column("predicted_low", Float),
+    Column("predicted_high", Float),
+    Column("refute", Text),
+    Column("shares", Text),
     Column("reason", Text),
     Column("view", Text),
     Column("n_seeds", Integer, nullable=False, default=0),
@@ -150,6 +154,21 @@ spend = Table(
     Column("kind", String(16), nullable=False),
     Column("seconds", Float, nullable=False),
     Column("gpu_seconds", Float, nullable=False),
+    Column("at", Float, nullable=False),
+)
+
+turns = Table(
+    "turns",
+    meta,
+    Column("search", String(64), primary_key=True),
+    Column("trial", Integer, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("tokens_in", Integer, nullable=False, default=0),
+    Column("tokens_out", Integer, nullable=False, default=0),
+    Column("usd", Float),
+    Column("seconds", Float, nullable=False, default=0.0),
     Column("at", Float, nullable=False),
 )
 

@@ -31,7 +31,10 @@ Author = Literal["preset", "optuna", "random", "llm", "human"]
 
 
 class Hypothesis(Word):
-    """A recipe, why it is tried, and what it should show. `parent` is the trial it builds on."""
+    """A recipe, why it is tried, what it should show and what would refute it.
+
+    `parent` is the trial it builds on; `predicted_low` and `predicted_high` end the interval of the predicted PGR.
+    """
 
     recipe: Recipe
     rationale: str
@@ -39,8 +42,10 @@ class Hypothesis(Word):
     parent: int | None = None
     predicted_accuracy: float | None = None
     predicted_pgr: float | None = None
+    predicted_low: float | None = None
+    predicted_high: float | None = None
+    refute: str | None = None
     preset: str | None = None
-    code: str | None = None
 
 
 class TrialStatus(StrEnum):
