@@ -58,9 +58,8 @@ class Talk:
             Stopped: the search was told to stop.
         """
         trial = self.desk.now.number
-        if not self._rows():
-            for step, message in enumerate(self.opening):
-                self.desk.lease.turn(trial, step, message["role"], message | {"about": {**self.about, "words": DIGEST}})
+        for step, message in list(enumerate(self.opening))[len(self._rows()) :]:
+            self.desk.lease.turn(trial, step, message["role"], message | {"about": {**self.about, "words": DIGEST}})
         answers = sum(1 for r in self._rows() if r["role"] == "assistant")
         start = {"trial": trial, "answers": answers, "over": self._ended() is not None}
         # In a context of its own: as a child of the search's graph it would be checkpointed with it.
