@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aar.agent.graph import Budget, Loop, compile_graph
@@ -48,6 +49,7 @@ class Plan(Word):
     base_url: str | None = None
     voices: int = 1
     directions: tuple[str, ...] = ()
+    prices: str | None = None
     sandbox: str = ""
     slots: int = 1
     code: str = ""
@@ -166,7 +168,7 @@ def _researcher(plan: Plan, bench: Bench) -> Researcher:
     if plan.model is not None:
         from aar.agent.llm.researcher import LLM
 
-        asked = LLM(bench, model_of(plan, bench.problem.settings, bench.executor.cancel), plan.voices, plan.directions)
+        asked = LLM(bench, model_of(plan, bench.executor.cancel), plan.voices, plan.directions)
     if plan.researcher == "mixed":
         return Mixed(asked)
     if asked is None:
@@ -174,7 +176,7 @@ def _researcher(plan: Plan, bench: Bench) -> Researcher:
     return asked
 
 
-def model_of(plan: Plan, settings: Settings, cancel: threading.Event | None = None) -> Model:
+def model_of(plan: Plan, cancel: threading.Event | None = None) -> Model:
     """The model that a search asks.
 
     Raises:
@@ -184,7 +186,8 @@ def model_of(plan: Plan, settings: Settings, cancel: threading.Event | None = No
     from aar.agent.llm.prices import load_prices
 
     assert plan.model is not None
-    return Model(plan.model, plan.base_url, prices=load_prices(settings.prices), cancel=cancel or threading.Event())
+    prices = load_prices(Path(plan.prices) if plan.prices else None)
+    return Model(plan.model, plan.base_url, prices=prices, cancel=cancel or threading.Event())
 
 
 def _invoke(loop: Loop, settings: Settings, plan: Plan) -> None:

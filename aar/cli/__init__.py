@@ -61,13 +61,11 @@ def run(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            help="A chat model that proposes trials, such as anthropic:NAME or openai:NAME.", envvar="AAR_MODEL"
-        ),
+        typer.Option(help="A chat model that proposes trials, such as anthropic:NAME or openai:NAME."),
     ] = None,
     base_url: Annotated[
         str | None,
-        typer.Option(help="A server that speaks OpenAI's protocol: --model is a model of it.", envvar="AAR_BASE_URL"),
+        typer.Option(help="A server that speaks OpenAI's protocol: --model is a model of it."),
     ] = None,
     researchers: Annotated[
         int, typer.Option(min=1, max=16, help="Researchers of the model that take turns, each its own direction.")
@@ -75,9 +73,7 @@ def run(
     direction: Annotated[
         list[str] | None, typer.Option(help="Where a researcher should look, in your words; once for each.")
     ] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="A price table in place of the shipped one.", envvar="AAR_PRICES")
-    ] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price table in place of the shipped one.")] = None,
     presets: Annotated[
         list[str] | None, typer.Option("--preset", help="Only these published recipes; give it once for each.")
     ] = None,

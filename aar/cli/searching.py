@@ -67,7 +67,10 @@ def run(
     from aar.agent.researchers import RESEARCHERS
     from aar.tasks import load_task
 
-    researcher = researcher or ("mixed" if model else "optuna")
+    settings = settings_of(workspace, sandbox)
+    if researcher is None and not presets or researcher in WITH_MODEL:
+        model, base_url = model or settings.model, base_url or settings.base_url
+    researcher, prices = researcher or ("mixed" if model else "optuna"), prices or settings.prices
     if researcher not in (*RESEARCHERS, *WITH_MODEL):
         raise AarError(f"--researcher {researcher!r}: want {', '.join((*RESEARCHERS, *WITH_MODEL))}")
     if researcher == "llm" and model is None:
@@ -77,10 +80,9 @@ def run(
     for name in presets:
         preset(name)
     if presets:
+        if model is not None:
+            raise AarError(f"--preset and --model {model}: presets ask no model; leave one of them out")
         researcher = "presets"
-    settings = settings_of(workspace, sandbox)
-    if prices is not None:
-        settings = settings.model_copy(update={"prices": prices})
     spec, _ = load_task(task, sets)
     if trials is None and hours is None and gpu_hours is None:
         trials = (len(presets) or len(PRESETS) - 1) if researcher == "presets" else DEFAULT_TRIALS
@@ -91,7 +93,7 @@ def run(
     plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher,
                 presets=tuple(presets), confirm_top=top, controls=controls, model=model,
                 base_url=None if base_url is None else server_of(base_url), voices=voices,
-                directions=tuple(directions))  # fmt: skip
+                directions=tuple(directions), prices=str(prices.absolute()) if prices else None)  # fmt: skip
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
@@ -105,20 +107,21 @@ def run(
             raise AarError(f"the dry run failed: {error.told()}") from error
         return
     if model is not None:
-        console.print(f"model    {escape(ready(plan, settings))}", highlight=False)
+        console.print(f"model    {escape(ready(plan))}", highlight=False)
     console.print(f"[bold]{spec.name}[/]  {escape(spec.summary)}", highlight=False)
     _notes(spec, settings, console)
     ledger = Ledger(settings.ledger_url)
     _work(ledger, settings, create(ledger, settings, spec, plan), console)
 
 
-def ready(plan: Plan, settings: Settings) -> str:
+def ready(plan: Plan) -> str:
     """A word from the model, so that a wrong key or name costs nothing; what it is called and what it costs.
 
     Raises:
         AarError: it does not answer.
     """
-    model = model_of(plan, settings)
+    model = model_of(plan)
+    model.retries = 1
     model.say([{"role": "user", "content": "Reply with the word ready."}], [])
     price = model.prices.of(model.model)
     if price is None:
