@@ -99,7 +99,9 @@ def test_help_imports_nothing_heavy(argv: list[str]) -> None:
 
 def test_help_names_every_command() -> None:
     text = aar("--help").out
-    for command in "run resume status trial confirm report ui tasks methods doctor sandbox".split():
+    names = "run resume status trial confirm report ui tasks methods doctor sandbox".split()
+    names += "steer propose pause unpause stop approve reject".split()
+    for command in names:
         assert re.search(rf"\b{command}\b", text), command
 
 
@@ -121,6 +123,11 @@ BAD = {
     "only": ([*RUN, "--preset", "logcnf"], "unknown preset 'logcnf' (did you mean 'logconf'?)"),
     "researcher": ([*RUN, "--researcher", "optunna"], "--researcher 'optunna': want optuna, random, presets"),
     "sandbox": ([*RUN, "--sandbox", "dokcer"], "--sandbox 'dokcer': want auto, docker or process"),
+    "approve": ([*RUN, "--approve", "some"], "--approve 'some': want code or all"),
+    "steer": (["steer", "more"], "no ledger in"),
+    "propose": (["propose", "--recipe", "logconf"], "no ledger in"),
+    "pause": (["pause"], "no ledger in"),
+    "approve nothing": (["approve", "t1"], "no ledger in"),
     "trials": ([*RUN, "--trials", "0"], "Invalid value for '--trials'"),
     "option": ([*RUN, "--trails", "9"], "No such option: --trails"),
     "endless": ([*RUN, "--gpu-hours", "1"], "--gpu-hours 1: task tiny uses no GPU"),
@@ -296,7 +303,9 @@ def test_without_a_terminal_a_run_prints_plain_lines_and_where_to_look(searched:
     assert review.startswith(f"aar ui --workspace {searched.workspace} ") and "experiment aar/tiny" in review
 
 
-STATE_KEYS = {"search", "task", "status", "reason", "baselines", "trials", "confirmed", "spend"}
+STATE_KEYS = {
+    "search", "task", "status", "reason", "paused", "baselines", "trials", "confirmed", "messages", "spend",
+}  # fmt: skip
 TRIAL_KEYS = {
     "id", "status", "author", "recipe", "label", "pgr", "ci_low", "ci_high", "accuracy", "n_seeds", "reason",
     "rationale", "predicted_pgr",

@@ -13,13 +13,18 @@ from aar.types import Hypothesis, Recipe, TaskSpec
 
 
 class Situation(NamedTuple):
-    """What a researcher knows when asked: the task, all trials so far, and which trial is next."""
+    """What a researcher knows when asked: the task, all trials so far, which trial is next, and what a person said.
+
+    `steering` are a person's words so far, oldest first; `questions` what was asked and is not answered yet.
+    """
 
     task: TaskSpec
     trials: Sequence[TrialRow]
     number: int
     seed: int
     presets: int
+    steering: Sequence[str] = ()
+    questions: Sequence[str] = ()
 
     @property
     def able(self) -> Able:
@@ -135,4 +140,6 @@ def predicted(now: Situation, hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis.model_copy(update={"predicted_accuracy": rounded, "predicted_pgr": pgr})
 
 
+WORDLESS = ("optuna", "random", "presets", "human")
+"""Researchers that read no words: steering is kept and shown, and changes nothing that they propose."""
 RESEARCHERS: dict[str, Callable[[], Researcher]] = {"optuna": Optuna, "random": Random, "presets": Presets}

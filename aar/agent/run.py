@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from aar.agent.graph import Budget, Loop, compile_graph
+from aar.agent.inbox import Inbox
 from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
 from aar.executor import Executor, Stopped, stopping
 from aar.ledger import LeaseLost, Ledger
@@ -22,6 +23,8 @@ from aar.tracking import Mirror
 from aar.types import AarError, Recipe, TaskSpec, Word, canonical_json
 
 NODES_PER_TRIAL = 6
+OTHER_NODES = 100_000
+"""Rounds of the loop that end no trial: one for each message."""
 FLUSH_SECONDS = 60.0
 
 
@@ -37,6 +40,7 @@ class Plan(Word):
     controls: bool = True
     recipe: Recipe | None = None
     presets: tuple[str, ...] = ()
+    approve: str = ""
     sandbox: str = ""
     slots: int = 1
     code: str = ""
@@ -113,7 +117,7 @@ def work(
     """Run a search from wherever the ledger says it is to its end; how many records still wait for tracking.
 
     Raises:
-        Stopped: Ctrl-C or SIGTERM; the ledger is whole and `aar resume` goes on.
+        Stopped: Ctrl-C, SIGTERM or `aar stop`; the ledger is whole and `aar resume` goes on.
         AarError: the search cannot go on; the reason is in the ledger too.
     """
     _, plan = load(ledger, search)
@@ -122,14 +126,17 @@ def work(
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
         budget = Budget(trials=plan.trials, hours=plan.hours, gpu_hours=plan.gpu_hours)
         researcher = _researcher(plan)
-        loop = Loop(bench, Runner(bench), researcher, budget, report, plan.confirm_top, plan.controls)
+        inbox = Inbox(bench, plan.approve)
+        loop = Loop(bench, Runner(bench), researcher, budget, report, inbox, plan.confirm_top, plan.controls)
         mirror = Mirror(ledger, settings)
         mirror.start()
         try:
-            with stopping(bench.executor.cancel), watch():
+            with stopping(bench.executor.cancel), inbox.listening(), watch():
                 _invoke(loop, settings, plan)
         except Stopped:
-            bench.lease.set_search(status="stopped", reason="stopped by hand")
+            asked = {m.id: "stopped" for m in ledger.messages(search, "stop", unheeded=True)}
+            reason = "stopped by aar stop" if asked else "stopped by hand"
+            bench.lease.set_search(asked, status="stopped", reason=reason)
             raise
         except (AarError, JobFailed) as error:
             told = error.told() if isinstance(error, JobFailed) else str(error)
@@ -156,7 +163,7 @@ def _invoke(loop: Loop, settings: Settings, plan: Plan) -> None:
 
     folder = settings.folder("searches") / loop.bench.search
     folder.mkdir(parents=True, exist_ok=True)
-    limit = 1000 + NODES_PER_TRIAL * (plan.trials or 100_000)
+    limit = OTHER_NODES + NODES_PER_TRIAL * (plan.trials or 100_000)
     config = {"configurable": {"thread_id": loop.bench.search}, "recursion_limit": limit}
     with SqliteSaver.from_conn_string(str(folder / "graph.sqlite")) as saver:
         graph = compile_graph(loop, saver)

@@ -10,6 +10,7 @@ import typer
 from aar import __version__
 from aar.cli.options import DEFAULT, Backend, Json, Sets, Workspace
 from aar.cli.oversight import app as oversight_app
+from aar.cli.steering import app as steering_app
 from aar.types import AarError
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ sandbox_app = typer.Typer(help="The Docker sandbox's image.", no_args_is_help=Tr
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(oversight_app, name="oversight")
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(steering_app)
 
 
 def _version(wanted: bool) -> None:
@@ -62,6 +64,9 @@ def run(
     sets: Sets = None,
     top: Annotated[int, typer.Option(min=1, max=20, help="How many go on to fresh seeds.")] = 3,
     controls: Annotated[bool, typer.Option(help="Run controls of what was confirmed.")] = True,
+    approve: Annotated[
+        str, typer.Option(help="code, all: which trials wait for `aar approve`: those with written code, or all.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="A 1 % pass end to end, and a forecast.")] = False,
 ) -> None:
     """Search for the best weak-to-strong method on a task, confirm it, and report."""
@@ -69,7 +74,8 @@ def run(
 
     searching.run(
         task, workspace, sandbox, sets or [], seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours,
-        researcher=researcher, presets=presets or [], top=top, controls=controls, dry_run=dry_run,
+        researcher=researcher, presets=presets or [], top=top, controls=controls, approve=approve,
+        dry_run=dry_run,
     )  # fmt: skip
 
 

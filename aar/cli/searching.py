@@ -55,14 +55,18 @@ def run(
     presets: Sequence[str],
     top: int,
     controls: bool,
+    approve: str,
     dry_run: bool,
 ) -> None:
     """A new search, or the forecast of one."""
+    from aar.agent.inbox import APPROVALS
     from aar.agent.researchers import RESEARCHERS
     from aar.tasks import load_task
 
     if researcher not in RESEARCHERS:
         raise AarError(f"--researcher {researcher!r}: want {', '.join(RESEARCHERS)}")
+    if approve not in APPROVALS:
+        raise AarError(f"--approve {approve!r}: want code or all")
     for name in presets:
         preset(name)
     if presets:
@@ -76,7 +80,7 @@ def run(
             f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
         )
     plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher,
-                presets=tuple(presets), confirm_top=top, controls=controls)  # fmt: skip
+                presets=tuple(presets), confirm_top=top, controls=controls, approve=approve)  # fmt: skip
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aar.ledger import Ledger, TrialRow
+from aar.agent.inbox import paused
+from aar.ledger import Ledger, Message, TrialRow
 from aar.methods import short
 from aar.sandbox.outputs import BadOutput, read_jsonl
 from aar.sandbox.protocol import PROGRESS_BYTES
@@ -27,7 +29,7 @@ POLL_SECONDS = 0.5
 MARKS = {
     TrialStatus.COMPLETE: "[green]✓[/]", TrialStatus.PRUNED: "[yellow]✗[/]", TrialStatus.FAILED: "[red]✗[/]",
     TrialStatus.REJECTED: "[red]✗[/]", TrialStatus.DUPLICATE: "[dim]=[/]",
-    TrialStatus.RUNNING: "●", TrialStatus.PROPOSED: "○",
+    TrialStatus.RUNNING: "●", TrialStatus.PROPOSED: "○", TrialStatus.WAITING: "[yellow]?[/]",
 }  # fmt: skip
 
 
@@ -65,8 +67,28 @@ def trial_line(t: TrialRow) -> str:
     if t.status in (TrialStatus.RUNNING, TrialStatus.PROPOSED):
         predicted = f"predicts {t.predicted_pgr:.2f}  ".replace("0.", ".") if t.predicted_pgr is not None else ""
         return f"{head} {predicted}[dim]{escape(t.rationale)}[/]"
+    if t.status is TrialStatus.WAITING:
+        return f"{head} [yellow]waits for leave: aar approve t{t.number}, or aar reject t{t.number}[/]"
     reason = (t.reason or "").splitlines()
     return f"{head} {t.status}: {escape(reason[0] if reason else '')}"
+
+
+def message_line(m: Message) -> str:
+    """What was said, when, and what came of it, as one line of console markup."""
+    at = time.strftime("%H:%M", time.localtime(m.at))
+    came = "" if m.outcome in (None, "seen") else f" → {m.outcome}"
+    return f"» {at}  {escape(m.words)}[dim]{escape(came)}[/]"
+
+
+def notices(messages: Sequence[Message]) -> list[str]:
+    """What a person should know or do now: a pause, open questions, what nobody has acted on yet."""
+    out = ["[yellow]paused; aar unpause goes on[/]"] if paused(messages) else []
+    for m in messages:
+        if m.handled is None and m.kind == "ask":
+            out.append(f"[yellow]{escape(m.words)}[/]   [dim]aar steer answers[/]")
+        elif m.handled is None and m.kind not in ("pause", "unpause"):
+            out.append(f"{message_line(m)} [dim]not taken up yet[/]")
+    return out
 
 
 class View:
@@ -109,21 +131,27 @@ class View:
         for t in trials:
             if t.number == 0 and t.view is not None:
                 self._once("gap", baseline_line(t.view))
+            if t.status is TrialStatus.WAITING:
+                self._once((t.number, t.status), "  " + trial_line(t))
             if t.finished is not None:
                 self._once((t.number, t.status, t.reason), "  " + trial_line(t))
+        messages = self.ledger.messages(self.search)
+        for m in messages:
+            if m.at > self.began and (m.handled is not None or m.kind == "ask"):
+                self._once(("message", m.id), "  " + message_line(m))
         if trials and all(t.finished for t in trials) and self.ledger.attempts(self.search, "running"):
             plan = _Plan.of(row)
             if plan.trials is not None and len(trials) > plan.trials:
                 self._once("confirm", "  confirming the best on fresh seeds (fresh weak models too) ...")
         if self._live:
-            self._live.update(self._panel(row, trials))
+            self._live.update(self._panel(row, trials, messages))
 
     def _once(self, key: Any, line: str) -> None:
         if key not in self._said:
             self._said.add(key)
             self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
-    def _panel(self, row: Any, trials: list[TrialRow]) -> RenderableType:
+    def _panel(self, row: Any, trials: list[TrialRow], messages: list[Message]) -> RenderableType:
         plan = _Plan.of(row)
         lines: list[RenderableType] = [
             Text.from_markup("  " + trial_line(t), overflow="ellipsis") for t in trials if t.finished is None
@@ -131,6 +159,7 @@ class View:
         lines += [
             Text(line, style="dim") for a in self.ledger.attempts(self.search, "running") if (line := self._job(a))
         ]
+        lines += [Text.from_markup("  " + notice, overflow="ellipsis") for notice in notices(messages)]
         done = sum(1 for t in trials if t.finished is not None and t.number > 0)
         elapsed = time.time() - self.began
         total = plan.trials

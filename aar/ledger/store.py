@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 
 from aar.ledger import tables as t
 from aar.ledger.lease import LEASE_SECONDS, LeaseHeld, is_gone, me
-from aar.ledger.records import Row, TrialRow, UnitRow
+from aar.ledger.records import Message, Row, TrialRow, UnitRow
 from aar.ledger.writer import Lease
 from aar.types import Finding, PublicScore, canonical_json
 
@@ -190,6 +190,10 @@ class Ledger:
         with self.reading() as c:
             return int(c.execute(select(func.count()).where(t.openings.c.data_digest == data_digest)).scalar_one())
 
+    def opened(self, search: str) -> bool:
+        """Has this search opened its seal?"""
+        return bool(self.rows(t.openings, t.openings.c.search == search))
+
     def atlas(self, atlas: str) -> Row | None:
         """One atlas, or None. Its attempts, scores, looks and spend stand under its id like a search's."""
         found = self.rows(t.atlases, t.atlases.c.id == atlas)
@@ -226,6 +230,19 @@ class Ledger:
         """A message to the search's holder from another process."""
         with self.engine.begin() as c:
             c.execute(insert(t.inbox).values(search=search, kind=kind, payload=canonical_json(payload), at=time.time()))
+
+    def messages(self, search: str, *kinds: str, unheeded: bool = False) -> list[Message]:
+        """Messages of these kinds (all without any) in the order they came; `unheeded`: only those not handled yet."""
+        where = [t.inbox.c.search == search] + ([t.inbox.c.kind.in_(kinds)] if kinds else [])
+        where += [t.inbox.c.handled.is_(None)] if unheeded else []
+        return [Message.of(row) for row in self.rows(t.inbox, *where, order=t.inbox.c.id)]
+
+    def holder(self, search: str) -> str | None:
+        """`host:pid:start` of the process that writes a search now, as far as can be told; None where there is none."""
+        found = self.rows(t.leases, t.leases.c.search == search)
+        if not found or not found[0]["holder"] or found[0]["expires"] < time.time() or is_gone(found[0]["holder"]):
+            return None
+        return str(found[0]["holder"])
 
     # ------------------------------------------------------------ becoming the writer
 
