@@ -332,7 +332,12 @@ def _controls() -> None:
     from aar.executor import Executor
 
     folders: list[Path] = []
-    _victims_job(lambda folder: (_hold(folder), folders.append(folder))[1], mine=lambda kind, _: kind == "control")
+
+    def start(folder: Path) -> None:
+        _hold(folder)
+        folders.append(folder)
+
+    _victims_job(start, mine=lambda kind, _: kind == "control")
     real = Executor.ring
 
     def ring(self: Executor) -> None:
@@ -350,8 +355,24 @@ def _code() -> None:
     vars(aar.agent.inbox)["written"] = lambda recipe: recipe.loss.name == "logconf"
 
 
+def _turn(role: str, nth: int) -> None:
+    """A message of the victim's conversation is recorded, and what follows from it is not."""
+    from aar.ledger import Lease
+
+    seen: list[int] = []
+
+    def strikes(self: Any, trial: int, step: int, own: str, *_: Any, **__: Any) -> bool:
+        if trial == VICTIM and own == role:
+            seen.append(step)
+        return len(seen) == nth
+
+    _after(Lease, "turn", strikes)
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "submit": _submit, "job": _job, "result": _result, "record": _record, "fresh": _fresh, "seal": _seal,
     "hold": lambda: _victims_job(_hold), "hold controls": _controls,
     "take": lambda: _taking(_before), "taken": lambda: _taking(_after), "code": _code,
+    "opened": lambda: _turn("system", 1), "answered": lambda: _turn("assistant", 1),
+    "acted": lambda: _turn("tool", 1), "accepted": lambda: _turn("tool", 3),
 }  # fmt: skip

@@ -238,12 +238,12 @@ def test_a_message_is_handled_with_what_it_causes_or_not_at_all(ledger: Ledger) 
 
 def test_a_question_is_put_once_while_it_is_open(ledger: Ledger) -> None:
     lease = ledger.hold("s-1")
-    lease.ask("which?")
-    lease.ask("which?")
-    (asked,) = ledger.messages("s-1", "ask")
+    lease.ask("which?", 1)
+    lease.ask("which?", 1)
+    (asked,) = ledger.messages("s-1", "question")
     lease.set_search({asked.id: "that one"})
-    lease.ask("which?")
-    assert [m.outcome for m in ledger.messages("s-1", "ask")] == ["that one", None]
+    lease.ask("which?", 1)
+    assert [m.outcome for m in ledger.messages("s-1", "question")] == ["that one", None]
 
 
 def test_who_writes_a_search_is_known_while_it_lives(ledger: Ledger) -> None:

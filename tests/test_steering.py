@@ -6,10 +6,12 @@ import json
 import signal
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from aar.agent.graph import Loop
 from aar.agent.inbox import LATE, MOST_WAITING
 from aar.agent.researchers import Situation
 from aar.agent.run import opened
@@ -285,7 +287,7 @@ def test_words_are_shown_to_the_researcher_from_the_next_hypothesis_on(
     with searching(tmp_path) as here:
         search = here.create(tmp_path, trials=3, researcher="scripted", confirm_top=0)
         with opened(here.ledger, here.settings, search) as bench:
-            bench.lease.ask("Is a GPU coming?")
+            bench.lease.ask("Is a GPU coming?", 1)
         listening = Listening(here, search, {1: "no GPU; try <few> epochs", 2: "and hard labels"})
         monkeypatch.setitem(vars(run)["RESEARCHERS"], "scripted", lambda: listening)
         here.work(search)
@@ -308,19 +310,17 @@ def test_words_are_shown_to_the_researcher_from_the_next_hypothesis_on(
         assert "hard labels" in search_note(About(here.ledger, search))
 
 
-def test_what_came_too_late_is_said(tmp_path: Path) -> None:
+def test_what_came_too_late_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Loop.confirm
     with searching(tmp_path) as here:
         search = here.create(tmp_path, trials=1, confirm_top=0)
 
-        def late() -> None:
+        def confirm(self: Loop, state: Any) -> dict[str, Any]:
             here.ledger.post(search, "steer", {"text": "after the end"})
+            return real(self, state)
 
-        from aar.agent.graph import Loop
-
-        with pytest.MonkeyPatch.context() as patch:
-            real = Loop.confirm
-            patch.setattr(Loop, "confirm", lambda self, state: (late(), real(self, state))[1])
-            here.work(search)
+        monkeypatch.setattr(Loop, "confirm", confirm)
+        here.work(search)
         assert [m.outcome for m in here.ledger.messages(search)] == [LATE]
 
 
@@ -328,12 +328,12 @@ def test_an_open_question_is_shown_and_a_wordless_researcher_says_so(tmp_path: P
     with ledger_of(tmp_path / "ws") as ledger:
         search = ledgers.searched(ledger, trials=3, status="running")
         with ledgers.written(ledger, search) as lease:
-            lease.ask("More epochs or fewer?")
+            lease.ask("More epochs or fewer?", 4)
         assert "the researcher asks: More epochs or fewer?" in aar("status", "--workspace", tmp_path / "ws").out
         said = aar("steer", "fewer", "--workspace", tmp_path / "ws")
         assert said.code == 0 and f"{search}: answered" in said.out
-        assert "note: optuna does not read words" in said.out
-        assert [m.kind for m in ledger.messages(search)] == ["ask", "steer"]
+        assert "note: researcher optuna has no model and reads no words" in said.out
+        assert [m.kind for m in ledger.messages(search)] == ["question", "steer"]
 
 
 # ---------------------------------------------------------------- bad input

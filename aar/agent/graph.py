@@ -85,8 +85,10 @@ class Loop:
                 break
             number = trials[-1].number + 1
             presets = preset_share(self.budget.trials, number)
-            task, said = self.bench.problem.task, (self.inbox.steering(), self.inbox.questions())
-            now = Situation(task, trials, number, self.bench.seed, presets, *said)
+            now = Situation(
+                self.bench.problem.task, trials, number, self.bench.seed, presets,
+                steering=self.inbox.steering(), questions=self.inbox.questions(),
+            )  # fmt: skip
             made = hypothesis(asked, now) if asked else self.researcher.propose(now)
             if made is None:
                 self.exhausted = True
@@ -240,6 +242,7 @@ class Loop:
             predicted_low=hypothesis.predicted_low,
             predicted_high=hypothesis.predicted_high,
             refute=hypothesis.refute,
+            shares=None if hypothesis.shares is None else canonical_json(hypothesis.shares),
         )
 
 

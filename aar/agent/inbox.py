@@ -77,7 +77,7 @@ class Inbox:
 
     def _answer(self, message: Message) -> None:
         """Words for the researcher; they answer what it had asked by then."""
-        asked = {n: m for n, m in self._new("ask").items() if n < message.id}
+        asked = {n: m for n, m in self._new("question").items() if n < message.id}
         outcome = ANSWERS + " ".join(m.payload["text"] for m in asked.values()) if asked else SEEN
         self.bench.lease.set_search(heeding={message.id: outcome} | dict.fromkeys(asked, message.payload["text"]))
 
@@ -110,7 +110,7 @@ class Inbox:
 
     def questions(self) -> tuple[str, ...]:
         """What the researcher asked and nobody has answered."""
-        return tuple(m.payload["text"] for m in self._new("ask").values())
+        return tuple(m.payload["text"] for m in self._new("question").values())
 
     def proposal(self) -> Message | None:
         """The first recipe that a person proposed and that is no trial yet."""

@@ -13,7 +13,7 @@ from aar.types import Hypothesis, Recipe, TaskSpec
 
 
 class Situation(NamedTuple):
-    """What a researcher knows when asked: the task, all trials so far, which trial is next, and what a person said.
+    """What a researcher knows when asked: the task, all trials so far, which trial is next, what is left to spend.
 
     `steering` are a person's words so far, oldest first; `questions` what was asked and is not answered yet.
     """
@@ -25,6 +25,7 @@ class Situation(NamedTuple):
     presets: int
     steering: Sequence[str] = ()
     questions: Sequence[str] = ()
+    budget: str = ""
 
     @property
     def able(self) -> Able:
@@ -140,6 +141,4 @@ def predicted(now: Situation, hypothesis: Hypothesis) -> Hypothesis:
     return hypothesis.model_copy(update={"predicted_accuracy": rounded, "predicted_pgr": pgr})
 
 
-WORDLESS = ("optuna", "random", "presets", "human")
-"""Researchers that read no words: steering is kept and shown, and changes nothing that they propose."""
 RESEARCHERS: dict[str, Callable[[], Researcher]] = {"optuna": Optuna, "random": Random, "presets": Presets}

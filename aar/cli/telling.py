@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from rich.markup import escape
 
 from aar.agent.inbox import paused
-from aar.agent.researchers import WORDLESS
 from aar.agent.run import load
 from aar.cli.opening import ledger_of
 from aar.cli.screen import screen
@@ -31,13 +30,13 @@ def steer(search: str | None, text: str, workspace: Path) -> None:
     said = _words("TEXT", text)
     if not said:
         raise AarError('TEXT is empty; say what the researcher should know, such as "try fewer epochs"')
-    asked = ledger.messages(chosen, "ask", unheeded=True)
+    asked = ledger.messages(chosen, "question", unheeded=True)
     _post(ledger, chosen, "steer", {"text": said}, "answered" if asked else "steered")
-    researcher = load(ledger, chosen)[1].researcher
-    if researcher in WORDLESS:
+    plan = load(ledger, chosen)[1]
+    if plan.model is None:
         screen().print(
-            f"note: {researcher} does not read words. They stand in the status, the report and MLflow; "
-            "`aar propose` is what it acts on", highlight=False, soft_wrap=True,
+            f"note: researcher {plan.researcher} has no model and reads no words. They stand in the status, the "
+            "report and MLflow; `aar propose` is what it acts on", highlight=False, soft_wrap=True,
         )  # fmt: skip
 
 

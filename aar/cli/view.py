@@ -84,7 +84,7 @@ def notices(messages: Sequence[Message]) -> list[str]:
     """What a person should know or do now: a pause, open questions, what nobody has acted on yet."""
     out = ["[yellow]paused; aar unpause goes on[/]"] if paused(messages) else []
     for m in messages:
-        if m.handled is None and m.kind == "ask":
+        if m.handled is None and m.kind == "question":
             out.append(f"[yellow]{escape(m.words)}[/]   [dim]aar steer answers[/]")
         elif m.handled is None and m.kind not in ("pause", "unpause"):
             out.append(f"{message_line(m)} [dim]not taken up yet[/]")
@@ -137,7 +137,7 @@ class View:
                 self._once((t.number, t.status, t.reason), "  " + trial_line(t))
         messages = self.ledger.messages(self.search)
         for m in messages:
-            if m.at > self.began and (m.handled is not None or m.kind == "ask"):
+            if m.at > self.began and (m.handled is not None or m.kind == "question"):
                 self._once(("message", m.id), "  " + message_line(m))
         if trials and all(t.finished for t in trials) and self.ledger.attempts(self.search, "running"):
             plan = _Plan.of(row)

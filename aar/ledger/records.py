@@ -58,7 +58,7 @@ def _view(text: str) -> PublicScore:
 
 
 class Message(Word):
-    """What a person told a search, or (`ask`) the search a person. `outcome`: what came of it, once it was handled."""
+    """What a person told a search, or (`question`) the search a person; `outcome` is what came of it once handled."""
 
     id: int
     kind: str
@@ -78,7 +78,7 @@ class Message(Word):
         """The message as one says it: `steered: try fewer epochs`, `proposed hard · logconf`, `paused`."""
         payload = self.payload
         said = {
-            "steer": f"steered: {payload.get('text')}", "ask": f"the researcher asks: {payload.get('text')}",
+            "steer": f"steered: {payload.get('text')}", "question": f"the researcher asks: {payload.get('text')}",
             "propose": f"proposed {payload.get('label')}", "approve": f"approved t{payload.get('trial')}",
             "reject": f"rejected t{payload.get('trial')}", "pause": "paused", "unpause": "unpaused",
             "stop": "told to stop now" if payload.get("now") else "told to stop",

@@ -98,6 +98,21 @@ class Lease:
                 )
             )
 
+    def turn(self, trial: int, step: int, role: str, body: Any, **cost: Any) -> None:
+        """One message of the conversation about a trial, once; `cost`: tokens_in, tokens_out, usd, seconds."""
+        with self.writing() as c:
+            c.execute(
+                insert(t.turns).values(
+                    search=self.search,
+                    trial=trial,
+                    step=step,
+                    role=role,
+                    body=canonical_json(body),
+                    at=time.time(),
+                    **cost,
+                )
+            )
+
     def set_trial(
         self,
         number: int,
@@ -235,13 +250,13 @@ class Lease:
                     )
                 )
 
-    def ask(self, question: str) -> None:
-        """Put a question to the person, once while it is open."""
-        payload = canonical_json({"text": question})
+    def ask(self, question: str, trial: int) -> None:
+        """Put a question to the person, while `trial` is thought about; once while it is open."""
+        payload = canonical_json({"text": question, "trial": trial})
         with self.writing() as c:
-            where = (t.inbox.c.search == self.search, t.inbox.c.kind == "ask", t.inbox.c.handled.is_(None))
+            where = (t.inbox.c.search == self.search, t.inbox.c.kind == "question", t.inbox.c.handled.is_(None))
             if not c.execute(select(t.inbox.c.id).where(*where, t.inbox.c.payload == payload)).first():
-                values = {"search": self.search, "kind": "ask", "payload": payload, "at": time.time()}
+                values = {"search": self.search, "kind": "question", "payload": payload, "at": time.time()}
                 c.execute(insert(t.inbox).values(**values))
                 self._mirror(c, "search", None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from aar.types._word import Value, Word
 
@@ -33,7 +33,8 @@ Author = Literal["preset", "optuna", "random", "llm", "human"]
 class Hypothesis(Word):
     """A recipe, why it is tried, what it should show and what would refute it.
 
-    `parent` is the trial it builds on; `predicted_low` and `predicted_high` end the interval of the predicted PGR.
+    `parent` is the trial it builds on; `predicted_low` and `predicted_high` end the interval of the predicted PGR;
+    `shares` says which source a portfolio asked, with what chance, and what each source was worth.
     """
 
     recipe: Recipe
@@ -45,6 +46,7 @@ class Hypothesis(Word):
     predicted_low: float | None = None
     predicted_high: float | None = None
     refute: str | None = None
+    shares: dict[str, Any] | None = None
     preset: str | None = None
 
 
