@@ -218,6 +218,19 @@ def test_a_stop_for_a_process_that_was_killed_does_not_stop_the_next(two: Two) -
     assert_whole(two.workspace)
 
 
+def test_a_resume_may_raise_the_budget(two: Two) -> None:
+    assert two.run(fault="submit").end() == KILLED
+    again = two.resume("--trials", "4")
+    assert again.end() == 0, again.text
+    assert len(two.trials()) == 5
+    (message,) = two.messages()
+    assert (message.kind, message.outcome) == ("budget", "trials 3 → 4")
+    with ledger_of(two.workspace) as ledger:
+        search = ledger.searches()[0]["id"]
+    assert "has opened its seal: no budget lets it go on" in two.tell("resume", search, "--trials", "9", code=2).err
+    assert len(two.messages()) == 1
+
+
 # ---------------------------------------------------------------- leave
 
 

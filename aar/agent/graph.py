@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from aar.agent.budget import Outlook, outlook
 from aar.agent.inbox import MOST_WAITING, Inbox, hypothesis
 from aar.agent.reasons import findings
 from aar.agent.researchers import Researcher, Situation, naive, preset_share
@@ -21,15 +22,7 @@ from aar.runner.bench import Bench
 from aar.runner.confirm import confirm
 from aar.runner.trial import Runner
 from aar.runner.units import orphans
-from aar.types import AarError, Hypothesis, TrialStatus, Word, canonical_json
-
-
-class Budget(Word):
-    """Whichever comes first ends the search. Trial 0 and the confirmation are outside."""
-
-    trials: int | None = None
-    hours: float | None = None
-    gpu_hours: float | None = None
+from aar.types import AarError, Hypothesis, TrialStatus, canonical_json
 
 
 class State(TypedDict):
@@ -47,7 +40,6 @@ class Loop:
     bench: Bench
     runner: Runner
     researcher: Researcher
-    budget: Budget
     report: Callable[[], None]
     inbox: Inbox
     confirm_top: int = 3
@@ -84,10 +76,11 @@ class Loop:
             if asked is None and not (self.left(trials) and waiting < MOST_WAITING):
                 break
             number = trials[-1].number + 1
-            presets = preset_share(self.budget.trials, number)
+            presets = preset_share(self.inbox.budget.trials, number)
             now = Situation(
                 self.bench.problem.task, trials, number, self.bench.seed, presets,
                 steering=self.inbox.steering(), questions=self.inbox.questions(),
+                budget=self.outlook(trials).words,
             )  # fmt: skip
             made = hypothesis(asked, now) if asked else self.researcher.propose(now)
             if made is None:
@@ -181,18 +174,13 @@ class Loop:
         self.report()
         return {}
 
+    def outlook(self, trials: list[TrialRow]) -> Outlook:
+        """What is left to spend, and how far it goes."""
+        return outlook(self.bench.ledger, self.bench.search, trials, time.monotonic() - self.clock)
+
     def left(self, trials: list[TrialRow]) -> bool:
-        """Is there budget for one more trial?"""
-        used = len(trials) - 1
-        if self.exhausted:
-            return False
-        if self.budget.trials is not None and used >= self.budget.trials:
-            return False
-        spent = self.bench.ledger.spent(self.bench.search)
-        hours = (spent["wall_seconds"] + time.monotonic() - self.clock) / 3600
-        if self.budget.hours is not None and hours >= self.budget.hours:
-            return False
-        return self.budget.gpu_hours is None or spent["gpu_seconds"] / 3600 < self.budget.gpu_hours
+        """Is there budget for one more trial, and something to try?"""
+        return not self.exhausted and self.outlook(trials).one_more
 
     def _heed(self) -> None:
         """Act on messages.

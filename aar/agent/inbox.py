@@ -7,15 +7,17 @@ pause is the latest word about it in the ledger: it outlives the process that he
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from aar.agent.budget import Budget, changed
 from aar.agent.researchers import Situation, predicted
 from aar.ledger import Message, TrialRow
 from aar.methods import PARTS
 from aar.runner.bench import Bench
-from aar.types import SLOTS, Hypothesis, Recipe, TrialStatus
+from aar.types import SLOTS, Hypothesis, Recipe, TrialStatus, canonical_json
 
 POLL_SECONDS = 0.5
 MOST_WAITING = 3
@@ -66,10 +68,14 @@ class Inbox:
             last = max(last, *new, 0)
 
     def heed(self) -> None:
-        """Act on what can be acted on at once: words, pauses, leave given and refused."""
-        for number, message in self._new("steer", "pause", "unpause", "approve", "reject").items():
+        """Act on what can be acted on at once: words, pauses, another budget, leave given and refused."""
+        for number, message in self._new("steer", "pause", "unpause", "approve", "reject", "budget").items():
             if message.kind == "steer":
                 self._answer(message)
+            elif message.kind == "budget":
+                plan = self._plan()
+                told = changed(plan, message.payload)
+                self.bench.lease.set_search({number: told}, plan=canonical_json(json.loads(plan) | message.payload))
             elif message.kind in ("approve", "reject"):
                 self._decide(message)
             else:
@@ -96,7 +102,17 @@ class Inbox:
                 finished=time.time(),
             )  # fmt: skip
 
+    def _plan(self) -> str:
+        row = self.bench.ledger.search(self.bench.search)
+        assert row is not None
+        return str(row["plan"])
+
     # ------------------------------------------------------------ what was said
+
+    @property
+    def budget(self) -> Budget:
+        """The budget as it is now."""
+        return Budget.of(self._plan())
 
     @property
     def paused(self) -> bool:

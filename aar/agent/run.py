@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aar.agent.graph import Budget, Loop, compile_graph
+from aar.agent.budget import afford
+from aar.agent.graph import Loop, compile_graph
 from aar.agent.inbox import Inbox
 from aar.agent.mixed import Mixed
 from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
@@ -26,6 +27,8 @@ from aar.tracking import Mirror
 from aar.types import AarError, Recipe, TaskSpec, Word, canonical_json
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
     from aar.agent.llm.model import Model
 
 WITH_MODEL = ("llm", "mixed")
@@ -34,6 +37,8 @@ NODES_PER_TRIAL = 6
 OTHER_NODES = 100_000
 """Rounds of the loop that end no trial: one for each message."""
 FLUSH_SECONDS = 60.0
+PRUNE_EVERY = 100
+"""Steps of the graph between two prunings of its checkpoints."""
 
 
 class Plan(Word):
@@ -43,6 +48,8 @@ class Plan(Word):
     trials: int | None = 20
     hours: float | None = None
     gpu_hours: float | None = None
+    tokens: int | None = None
+    usd: float | None = None
     researcher: str = "optuna"
     confirm_top: int = 3
     controls: bool = True
@@ -137,10 +144,9 @@ def work(
     with opened(ledger, settings, search) as bench:
         update = plan.model_copy(update={"sandbox": bench.sandbox.name, "slots": bench.executor.slots})
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
-        budget = Budget(trials=plan.trials, hours=plan.hours, gpu_hours=plan.gpu_hours)
         inbox = Inbox(bench, plan.approve)
         researcher = _researcher(plan, bench)
-        loop = Loop(bench, Runner(bench), researcher, budget, report, inbox, plan.confirm_top, plan.controls)
+        loop = Loop(bench, Runner(bench), researcher, report, inbox, plan.confirm_top, plan.controls)
         mirror = Mirror(ledger, settings)
         mirror.start()
         try:
@@ -175,7 +181,8 @@ def _researcher(plan: Plan, bench: Bench) -> Researcher:
     if plan.model is not None:
         from aar.agent.llm.researcher import LLM
 
-        asked = LLM(bench, model_of(plan, bench.executor.cancel), plan.voices, plan.directions)
+        model = model_of(plan, bench.executor.cancel)
+        asked = LLM(bench, model, plan.voices, plan.directions, lambda: afford(bench.ledger, bench.search))
     if plan.researcher == "mixed":
         return Mixed(asked)
     if asked is None:
@@ -208,7 +215,17 @@ def _invoke(loop: Loop, settings: Settings, plan: Plan) -> None:
     with SqliteSaver.from_conn_string(str(folder / "graph.sqlite")) as saver:
         graph = compile_graph(loop, saver)
         start = {"search": loop.bench.search, "running": [], "step": 0}
-        graph.invoke(start, config, durability="sync")
+        for n, _ in enumerate(graph.stream(start, config, durability="sync")):
+            if n % PRUNE_EVERY == 0:
+                prune(saver, loop.bench.search)
+
+
+def prune(saver: SqliteSaver, thread: str) -> None:
+    """Drop all checkpoints but the latest: none is ever read back (the saver's own `prune` is not written yet)."""
+    with saver.cursor() as c:
+        for table in ("checkpoints", "writes"):
+            latest = "(SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?)"
+            c.execute(f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id < {latest}", (thread, thread))
 
 
 def latest(ledger: Ledger, statuses: tuple[str, ...] = ()) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.markup import escape
 
+from aar.agent.budget import Budget, outlook
 from aar.agent.inbox import paused
 from aar.cli.opening import ledger_of
 from aar.cli.screen import screen
@@ -56,7 +57,9 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
         console.print(f"  ... {len(trials) - SHOWN} earlier trials; --json and the report list all", style="dim")
     for t in trials[-SHOWN:]:
         console.print("  " + trial_line(t), highlight=False, soft_wrap=not console.is_terminal)
-    messages = ledger.messages(chosen)
+    messages, now = ledger.messages(chosen), outlook(ledger, chosen, trials)
+    if row["status"] in ("running", "stopped"):
+        console.print(f"  {now.words}", style="dim", highlight=False, soft_wrap=True)
     for m in [m for m in messages if m.handled is not None][-SAID:]:
         console.print("  " + message_line(m), highlight=False, soft_wrap=True)
     for notice in notices(messages):
@@ -88,8 +91,8 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
     row = ledger.search(search)
     assert row is not None
     base = json.loads(row["baselines"]) if row["baselines"] else {}
-    trials = []
-    for t in ledger.trials(search):
+    trials, found = [], ledger.trials(search)
+    for t in found:
         view = t.view
         trials.append({
             "id": t.number, "status": str(t.status), "author": t.author, "recipe": t.recipe,
@@ -111,14 +114,19 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
         })  # fmt: skip
     spent, messages = ledger.spent(search), ledger.messages(search)
     said = [{"kind": m.kind, "at": m.at, "words": m.words, "outcome": m.outcome} for m in messages]
+    now, limits = outlook(ledger, search, found), Budget.of(row["plan"]).model_dump()
+    left = {name: None if limit is None else round(max(0.0, now.left[name]), 4) for name, limit in limits.items()}
     return {
         "search": search, "task": row["task"], "status": row["status"], "reason": row["reason"],
         "baselines": {name: base.get(name) for name in ("weak", "ceiling", "naive")},
         "paused": paused(messages), "messages": said,
         "trials": trials, "confirmed": sorted(confirmed, key=lambda c: c["sealed_pgr"] is None),
+        "budget": limits, "left": left,
+        "forecast": {"more_trials": now.more, "limited_by": now.limit, "ends_at": now.ends},
         "spend": {
             "wall_seconds": round(spent["wall_seconds"], 1), "job_seconds": round(spent["job_seconds"], 1),
             "gpu_hours": round(spent["gpu_seconds"] / 3600, 4), "looks": int(spent["looks"]),
+            "tokens": int(now.spent["tokens"]), "usd": round(now.spent["usd"], 4),
             "openings": ledger.openings(row["data_digest"]),
         },
     }  # fmt: skip

@@ -80,7 +80,8 @@ class Message(Word):
         said = {
             "steer": f"steered: {payload.get('text')}", "question": f"the researcher asks: {payload.get('text')}",
             "propose": f"proposed {payload.get('label')}", "approve": f"approved t{payload.get('trial')}",
-            "reject": f"rejected t{payload.get('trial')}", "pause": "paused", "unpause": "unpaused",
+            "reject": f"rejected t{payload.get('trial')}", "budget": "changed the budget",
+            "pause": "paused", "unpause": "unpaused",
             "stop": "told to stop now" if payload.get("now") else "told to stop",
         }  # fmt: skip
         return said[self.kind] + (f" ({payload['why']})" if payload.get("why") else "")

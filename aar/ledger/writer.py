@@ -255,7 +255,8 @@ class Lease:
         payload = canonical_json({"text": question, "trial": trial})
         with self.writing() as c:
             where = (t.inbox.c.search == self.search, t.inbox.c.kind == "question", t.inbox.c.handled.is_(None))
-            if not c.execute(select(t.inbox.c.id).where(*where, t.inbox.c.payload == payload)).first():
+            asked = c.execute(select(t.inbox.c.payload).where(*where)).scalars()
+            if question not in [json.loads(old)["text"] for old in asked]:
                 values = {"search": self.search, "kind": "question", "payload": payload, "at": time.time()}
                 c.execute(insert(t.inbox).values(**values))
                 self._mirror(c, "search", None)
