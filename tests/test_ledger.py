@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
@@ -33,7 +34,7 @@ def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
     made.close()
 
 
-def fields(number: int = 0) -> dict[str, object]:
+def fields(number: int = 0) -> dict[str, Any]:
     return {
         "status": TrialStatus.PROPOSED, "author": "preset", "preset": None, "parent": None,
         "recipe": canonical_json(Recipe()), "hash": f"h{number}", "label": "naive", "rationale": "why",

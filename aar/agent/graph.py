@@ -180,14 +180,16 @@ class Loop:
         return self.bench.executor.slots - sum(1 for t in trials if t.finished is None)
 
     def _propose(self, number: int, hypothesis: Hypothesis) -> None:
-        base = self.bench.problem.task.training.strong
+        base, code = self.bench.problem.task.training.strong, hypothesis.code
+        recipe = hypothesis.recipe if code is None else hypothesis.recipe.carrying(code)
         try:
-            filled = fill(hypothesis.recipe, base)
+            filled = fill(recipe, base)
             name = label(filled, base)
         except AarError:  # `review` rejects it, with the reason
-            filled, name = hypothesis.recipe, "illegal"
+            filled, name = recipe, "illegal"
         self.bench.lease.propose(
             number,
+            written=[code if code is not None and w.digest == code.digest else w for w in recipe.written],
             status=TrialStatus.PROPOSED,
             author=hypothesis.author,
             preset=hypothesis.preset,

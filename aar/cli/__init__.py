@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -90,6 +91,7 @@ def trial(
     task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
     recipe: Annotated[str | None, typer.Option(help="A preset or a loss; naive without it.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2_000_000)] = 0,
+    code: Annotated[list[Path] | None, typer.Option(help="A part of your own: a file, run in Docker only.")] = None,
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
     sets: Sets = None,
@@ -97,7 +99,22 @@ def trial(
     """Run one recipe beside naive, weak and ceiling: `--recipe logconf --set loss.a=.75 --set targets=hard`."""
     from aar.cli import searching
 
-    searching.trial(task, recipe, workspace, sandbox, sets or [], seed)
+    searching.trial(task, recipe, workspace, sandbox, sets or [], seed, code or [])
+
+
+@app.command("export-part")
+def export_part(
+    search: Annotated[str, typer.Argument(help="A search's id.")],
+    trial: Annotated[int, typer.Argument(min=1, help="The number of a trial whose recipe has a written part.")],
+    out: Annotated[Path | None, typer.Option(help="Write it here; printed without it.")] = None,
+    slot: Annotated[str | None, typer.Option(help="Which part, where a recipe has several.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="As `aar trial --code` reads it, not as a class.")] = False,
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Write a part that a search wrote as a file ready for a pull request: a class for aar/methods."""
+    from aar.cli import parts
+
+    parts.export_part(search, trial, out, slot, source, workspace)
 
 
 @app.command()
