@@ -37,7 +37,8 @@ WORDS = frozenset(
 )
 ATTRIBUTES = frozenset(
     "classes cpp_extension ctypeslib distributed dump dumps f2py format format_map fromfile fromregex genfromtxt hub "
-    "jit library load loads loadtxt memmap mro multiprocessing ops package savetxt save savez tofile utils".split()
+    "importlib inspect io jit library load loads loadtxt memmap mro multiprocessing ops os package pathlib pickle "
+    "savetxt save savez shutil subprocess sys tofile utils".split()
 )
 """Ways to files, processes and the insides of Python."""
 BUILT_IN = {"loss": frozenset(LOSSES), "targets": frozenset(TARGETS), "student": frozenset(STUDENTS)}

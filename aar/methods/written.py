@@ -72,8 +72,12 @@ def read_part(text: str, where: str = "the part") -> Written:
     """A written part from its file, the header read as a literal: nothing is executed, and `problems` has not looked.
 
     Raises:
-        AarError: no header, or one that is not as `signatures` says.
+        AarError: it is no Python, or has no header, or one that is not as `signatures` says.
     """
+    try:
+        ast.parse(text)
+    except SyntaxError as error:
+        raise AarError(f"{where}: line {error.lineno}: syntax: {error.msg}") from None
     header = _header(text)
     if not isinstance(header, dict):
         raise AarError(

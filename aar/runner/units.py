@@ -96,6 +96,8 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
     _check_taint(at, planned, units)
     _check_code(planned, units)
     keys = [unit.key(spec) for unit in units]
+    if spec.kind is JobKind.SMOKE and (end := _refused(at, keys)) is not None:
+        raise JobFailed(spec.kind, end)
     for wait in (*WAITS, None):
         launch = _launch(at, planned, units, keys)
         at.lease.start_attempt(launch.attempt, spec.kind, keys, trial)
@@ -135,6 +137,13 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
         if result.status is not JobStatus.INFRA:
             break
     raise JobFailed(spec.kind, result)
+
+
+def _refused(at: Launcher, keys: list[str]) -> Exit | None:
+    """How a smoke run of this search ended before, if it found the code unfit: it would find it so again."""
+    ends = {JobStatus.FAILED, JobStatus.TIMEOUT, JobStatus.OOM}
+    found = [a for a in at.ledger.attempts(at.search) if a["status"] in ends and json.loads(a["keys"]) == keys]
+    return Exit.model_validate_json(found[-1]["exit"]) if found else None
 
 
 def _check_taint(at: Launcher, planned: Planned, units: Sequence[Unit]) -> None:
