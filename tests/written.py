@@ -32,7 +32,7 @@ BAD = {
     "shape": "a * cross_entropy(logits, target)",
     "steep": "a * (logits - logits.detach()).sum().sqrt()",
     "constant": "torch.tensor(a)",
-    "loop": "[0 for _ in iter(int, 1)]",
+    "loop": "sum(1 for _ in iter(int, 1))",
     "hoard": "torch.ones(1 << 40) * a",
 }
 """What a loss may return that is of no use."""
