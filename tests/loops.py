@@ -345,9 +345,25 @@ def _ended(kind: str, status: str = "ok") -> Callable[[], None]:
     return strike
 
 
+def _turn(role: str, nth: int) -> None:
+    """A message of the victim's conversation is recorded, and what follows from it is not."""
+    from aar.ledger import Lease
+
+    seen: list[int] = []
+
+    def strikes(self: Any, trial: int, step: int, own: str, *_: Any, **__: Any) -> bool:
+        if trial == VICTIM and own == role:
+            seen.append(step)
+        return len(seen) == nth
+
+    _after(Lease, "turn", strikes)
+
+
 FAULTS: dict[str, Callable[[], None]] = {
     "smoked": _ended("smoke"), "refused": _ended("smoke", "failed"), "learnt": _ended("transfer"),
     "applied": _ended("predict"),
     "submit": _submit, "job": _job, "result": _result, "record": _record, "fresh": _fresh, "seal": _seal,
-    "hold": lambda: _victims_job(_hold),
+    "hold": lambda: _victims_job(_hold), "opened": lambda: _turn("system", 1),
+    "answered": lambda: _turn("assistant", 1), "acted": lambda: _turn("tool", 1),
+    "accepted": lambda: _turn("tool", 3),
 }  # fmt: skip

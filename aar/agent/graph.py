@@ -203,6 +203,7 @@ class Loop:
             predicted_low=hypothesis.predicted_low,
             predicted_high=hypothesis.predicted_high,
             refute=hypothesis.refute,
+            shares=None if hypothesis.shares is None else canonical_json(hypothesis.shares),
         )
 
 

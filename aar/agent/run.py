@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from aar.agent.graph import Budget, Loop, compile_graph
+from aar.agent.mixed import Mixed
 from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
 from aar.executor import Executor, Stopped, stopping
 from aar.ledger import LeaseLost, Ledger
@@ -21,6 +24,11 @@ from aar.settings import Settings
 from aar.tracking import Mirror
 from aar.types import AarError, Recipe, TaskSpec, Word, canonical_json
 
+if TYPE_CHECKING:
+    from aar.agent.llm.model import Model
+
+WITH_MODEL = ("llm", "mixed")
+"""Researchers that ask a model; mixed does without where there is none."""
 NODES_PER_TRIAL = 6
 FLUSH_SECONDS = 60.0
 
@@ -37,6 +45,11 @@ class Plan(Word):
     controls: bool = True
     recipe: Recipe | None = None
     presets: tuple[str, ...] = ()
+    model: str | None = None
+    base_url: str | None = None
+    voices: int = 1
+    directions: tuple[str, ...] = ()
+    prices: str | None = None
     sandbox: str = ""
     slots: int = 1
     code: str = ""
@@ -121,7 +134,7 @@ def work(
         update = plan.model_copy(update={"sandbox": bench.sandbox.name, "slots": bench.executor.slots})
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
         budget = Budget(trials=plan.trials, hours=plan.hours, gpu_hours=plan.gpu_hours)
-        researcher = _researcher(plan)
+        researcher = _researcher(plan, bench)
         loop = Loop(bench, Runner(bench), researcher, budget, report, plan.confirm_top, plan.controls)
         mirror = Mirror(ledger, settings)
         mirror.start()
@@ -144,10 +157,37 @@ def work(
     return waiting
 
 
-def _researcher(plan: Plan) -> Researcher:
+def _researcher(plan: Plan, bench: Bench) -> Researcher:
     if plan.recipe:
         return Human(plan.recipe)
-    return Presets(plan.presets) if plan.presets else RESEARCHERS[plan.researcher]()
+    if plan.presets:
+        return Presets(plan.presets)
+    if plan.researcher not in WITH_MODEL:
+        return RESEARCHERS[plan.researcher]()
+    asked = None
+    if plan.model is not None:
+        from aar.agent.llm.researcher import LLM
+
+        asked = LLM(bench, model_of(plan, bench.executor.cancel), plan.voices, plan.directions)
+    if plan.researcher == "mixed":
+        return Mixed(asked)
+    if asked is None:
+        raise AarError("researcher llm: name its model, with --model PROVIDER:NAME or AAR_MODEL")
+    return asked
+
+
+def model_of(plan: Plan, cancel: threading.Event | None = None) -> Model:
+    """The model that a search asks.
+
+    Raises:
+        AarError: the extra `chat` is not installed, the model is not known, or the price table is none.
+    """
+    from aar.agent.llm.model import Model
+    from aar.agent.llm.prices import load_prices
+
+    assert plan.model is not None
+    prices = load_prices(Path(plan.prices) if plan.prices else None)
+    return Model(plan.model, plan.base_url, prices=prices, cancel=cancel or threading.Event())
 
 
 def _invoke(loop: Loop, settings: Settings, plan: Plan) -> None:

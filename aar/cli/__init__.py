@@ -53,8 +53,27 @@ def run(
     gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of searching.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes seeds and proposals.")] = 0,
     researcher: Annotated[
-        str, typer.Option(help="optuna; random: the control arm; presets: every published recipe once.")
-    ] = "optuna",
+        str | None,
+        typer.Option(
+            help="optuna; random: the control arm; presets: every published recipe once; llm: --model alone; mixed: "
+            "all of them, shared out by what each was worth. Default mixed with --model, else optuna."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A chat model that proposes trials, such as anthropic:NAME or openai:NAME."),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="A server that speaks OpenAI's protocol: --model is a model of it."),
+    ] = None,
+    researchers: Annotated[
+        int, typer.Option(min=1, max=16, help="Researchers of the model that take turns, each its own direction.")
+    ] = 1,
+    direction: Annotated[
+        list[str] | None, typer.Option(help="Where a researcher should look, in your words; once for each.")
+    ] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price table in place of the shipped one.")] = None,
     presets: Annotated[
         list[str] | None, typer.Option("--preset", help="Only these published recipes; give it once for each.")
     ] = None,
@@ -70,7 +89,8 @@ def run(
 
     searching.run(
         task, workspace, sandbox, sets or [], seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours,
-        researcher=researcher, presets=presets or [], top=top, controls=controls, dry_run=dry_run,
+        researcher=researcher, model=model, base_url=base_url, voices=researchers, directions=direction or [],
+        prices=prices, presets=presets or [], top=top, controls=controls, dry_run=dry_run,
     )  # fmt: skip
 
 

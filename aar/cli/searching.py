@@ -10,10 +10,11 @@ from typing import Any, Literal, cast
 from rich.console import Console
 from rich.markup import escape
 
-from aar.agent.run import Plan, create, latest, load, opened, work
+from aar.agent.run import WITH_MODEL, Plan, create, latest, load, model_of, opened, work
 from aar.cli.opening import explained, ledger_of
 from aar.cli.parts import read_part_file
 from aar.cli.screen import screen
+from aar.cli.speakers import server_of
 from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import Ledger
@@ -53,7 +54,12 @@ def run(
     trials: int | None,
     hours: float | None,
     gpu_hours: float | None,
-    researcher: str,
+    researcher: str | None,
+    model: str | None,
+    base_url: str | None,
+    voices: int,
+    directions: Sequence[str],
+    prices: Path | None,
     presets: Sequence[str],
     top: int,
     controls: bool,
@@ -63,13 +69,22 @@ def run(
     from aar.agent.researchers import RESEARCHERS
     from aar.tasks import load_task
 
-    if researcher not in RESEARCHERS:
-        raise AarError(f"--researcher {researcher!r}: want {', '.join(RESEARCHERS)}")
+    settings = settings_of(workspace, sandbox)
+    if researcher is None and not presets or researcher in WITH_MODEL:
+        model, base_url = model or settings.model, base_url or settings.base_url
+    researcher, prices = researcher or ("mixed" if model else "optuna"), prices or settings.prices
+    if researcher not in (*RESEARCHERS, *WITH_MODEL):
+        raise AarError(f"--researcher {researcher!r}: want {', '.join((*RESEARCHERS, *WITH_MODEL))}")
+    if researcher == "llm" and model is None:
+        raise AarError("--researcher llm: name its model, with --model PROVIDER:NAME or AAR_MODEL")
+    if model is not None and researcher not in WITH_MODEL:
+        raise AarError(f"--model {model}: researcher {researcher} asks no model; want --researcher mixed or llm")
     for name in presets:
         preset(name)
     if presets:
+        if model is not None:
+            raise AarError(f"--preset and --model {model}: presets ask no model; leave one of them out")
         researcher = "presets"
-    settings = settings_of(workspace, sandbox)
     spec, _ = load_task(task, sets)
     if trials is None and hours is None and gpu_hours is None:
         trials = (len(presets) or len(PRESETS) - 1) if researcher == "presets" else DEFAULT_TRIALS
@@ -78,7 +93,9 @@ def run(
             f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
         )
     plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher,
-                presets=tuple(presets), confirm_top=top, controls=controls)  # fmt: skip
+                presets=tuple(presets), confirm_top=top, controls=controls, model=model,
+                base_url=None if base_url is None else server_of(base_url), voices=voices,
+                directions=tuple(directions), prices=str(prices.absolute()) if prices else None)  # fmt: skip
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
@@ -91,10 +108,27 @@ def run(
         except JobFailed as error:
             raise AarError(f"the dry run failed: {error.told()}") from error
         return
+    if model is not None:
+        console.print(f"model    {escape(ready(plan))}", highlight=False)
     console.print(f"[bold]{spec.name}[/]  {escape(spec.summary)}", highlight=False)
     _notes(spec, settings, console)
     ledger = Ledger(settings.ledger_url)
     _work(ledger, settings, create(ledger, settings, spec, plan), console)
+
+
+def ready(plan: Plan) -> str:
+    """A word from the model, so that a wrong key or name costs nothing; what it is called and what it costs.
+
+    Raises:
+        AarError: it does not answer.
+    """
+    model = model_of(plan)
+    model.retries = 1
+    model.say([{"role": "user", "content": "Reply with the word ready."}], [])
+    price = model.prices.of(model.model)
+    if price is None:
+        return f"{model.name}, price unknown: tokens are counted, dollars are not (--prices FILE)"
+    return f"{model.name}, ${price.read:g} in and ${price.written:g} out per million tokens on {model.prices.date}"
 
 
 def resume(search: str | None, workspace: Path, sandbox: str) -> None:

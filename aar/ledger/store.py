@@ -189,6 +189,20 @@ class Ledger:
             "looks": float(looks),
         }
 
+    def turns(self, search: str, trial: int | None = None) -> list[Row]:
+        """The conversation about a trial in order, or those of all trials; `body` is the message."""
+        where = [t.turns.c.search == search] + ([t.turns.c.trial == trial] if trial is not None else [])
+        found = self.rows(t.turns, *where, order=t.turns.c.trial if trial is None else t.turns.c.step)
+        return [dict(r) | {"body": json.loads(r["body"])} for r in sorted(found, key=lambda r: (r["trial"], r["step"]))]
+
+    def talked(self, search: str) -> dict[str, float]:
+        """What conversations cost: tokens in and out, dollars where the price is known, seconds."""
+        s = t.turns
+        with self.reading() as c:
+            columns = [func.coalesce(func.sum(x), 0) for x in (s.c.tokens_in, s.c.tokens_out, s.c.usd, s.c.seconds)]
+            row = c.execute(select(*columns).where(s.c.search == search)).one()
+        return dict(zip(("tokens_in", "tokens_out", "usd", "seconds"), map(float, row), strict=True))
+
     def openings(self, data_digest: str) -> int:
         """How often the sealed split of this data was opened, over all searches."""
         with self.reading() as c:

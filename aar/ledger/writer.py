@@ -118,6 +118,21 @@ class Lease:
             where = (t.parts.c.search == self.search, t.parts.c.digest == digest)
             c.execute(update(t.parts).where(*where).values(review=review))
 
+    def turn(self, trial: int, step: int, role: str, body: Any, **cost: Any) -> None:
+        """One message of the conversation about a trial, once; `cost`: tokens_in, tokens_out, usd, seconds."""
+        with self.writing() as c:
+            c.execute(
+                insert(t.turns).values(
+                    search=self.search,
+                    trial=trial,
+                    step=step,
+                    role=role,
+                    body=canonical_json(body),
+                    at=time.time(),
+                    **cost,
+                )
+            )
+
     def set_trial(
         self, number: int, mirror: bool = False, ood: Mapping[str, PublicScore] | None = None, **fields: Any
     ) -> None:

@@ -50,7 +50,7 @@ def export(code: Written, paper: str, provenance: Sequence[str]) -> str:
     whole = "\n\n".join(parts)
     for node in functions:
         if node is not main:
-            head = lines[node.lineno - 1 : _first(node, lines) - 1]
+            head = [f"def {node.name}({ast.unparse(node.args)}):"]
             whole += "\n\n\n" + "\n".join([*head, *_body(node, lines, torch, 0)])
     return whole + "\n\n\n" + "\n".join(_class(code, doc, paper, provenance, main, lines, torch)) + "\n"
 

@@ -115,13 +115,13 @@ def _demand_loss(ref: str, value: Any, logits: Tensor) -> None:
     if not isinstance(value, Tensor) or value.shape != () or not value.is_floating_point():
         raise ValueError(f"{ref}: the loss is {_what(value)}; a scalar tensor is needed")
     if not bool(torch.isfinite(value)):
-        raise FloatingPointError(f"{ref}: the loss is {float(value)}")
+        raise FloatingPointError(f"{ref}: the loss is {value.item()}")
     if not value.requires_grad:
         raise ValueError(f"{ref}: the loss does not depend on the logits: there is no gradient to learn from")
 
     def finite(gradient: Tensor) -> None:
         if not bool(torch.isfinite(gradient).all()):
-            raise FloatingPointError(f"{ref}: the loss is {float(value)}, but its gradient is not finite")
+            raise FloatingPointError(f"{ref}: the loss is {value.item()}, but its gradient is not finite")
 
     if logits.requires_grad:
         logits.register_hook(finite)  # type: ignore[no-untyped-call]

@@ -60,7 +60,8 @@ class Hypothesis(Word):
     """A recipe, why it is tried, what it should show and what would refute it.
 
     `code` is a part written for it, which takes its slot in the recipe (`Recipe.carrying`). `parent` is the trial it
-    builds on; `predicted_low` and `predicted_high` end the interval of the predicted PGR.
+    builds on; `predicted_low` and `predicted_high` end the interval of the predicted PGR; `shares` says which source a
+    portfolio asked, with what chance, and what each source was worth.
     """
 
     recipe: Recipe
@@ -73,6 +74,7 @@ class Hypothesis(Word):
     predicted_low: float | None = None
     predicted_high: float | None = None
     refute: str | None = None
+    shares: dict[str, Any] | None = None
     preset: str | None = None
 
 

@@ -115,7 +115,7 @@ def test_optuna_tunes_what_has_been_scored_and_nothing_else() -> None:
     tried = [search.propose(TASK, rows, 0, n).recipe for n in range(2, 22)]
     own = [r.loss for r in tried if r.loss.code is not None]
     assert len(own) > 3 and all(part.code == mine() and 0.5 <= float(part.params["a"]) <= 2 for part in own)
-    assert len({part.params["a"] for part in own}) > 3
+    assert len({part.params["a"] for part in own}) > 2
     assert all(fill(r, BASE) == r for r in tried)
     blind = [search.propose(TASK, rows, 0, n, "random").recipe for n in range(2, 22)]
     assert not [r for r in blind if r.written], "the control arm draws from the package's parts"
