@@ -24,13 +24,16 @@ from aar.types.job import (
 )
 from aar.types.models import Lora, Models, ModelSpec, Pretrain, ProvidedLabels, Tiny, Training, TrainingPair
 from aar.types.recipe import SLOTS, Author, Hypothesis, Part, Recipe, TrialStatus
+from aar.types.space import Choice, Float, Int, Space
 from aar.types.speech import Sampling, Speak
 from aar.types.task import OOD, SPLITS, Limits, Seeds, SplitSizes, TaskKind, TaskSpec, ZeroShot
+from aar.types.written import Written
 
 __all__ = [
     "AarError",
     "Align",
     "Author",
+    "Choice",
     "Choices",
     "ControlView",
     "DataSpec",
@@ -38,8 +41,10 @@ __all__ = [
     "FileList",
     "Files",
     "Finding",
+    "Float",
     "Hub",
     "Hypothesis",
+    "Int",
     "JobFile",
     "JobKind",
     "JobSpec",
@@ -68,6 +73,7 @@ __all__ = [
     "Sampling",
     "Seeds",
     "SliceView",
+    "Space",
     "Speak",
     "SplitSizes",
     "Stdlib",
@@ -83,6 +89,7 @@ __all__ = [
     "Value",
     "Word",
     "World",
+    "Written",
     "ZeroShot",
     "canonical_json",
     "checkpoint",
