@@ -44,8 +44,9 @@ class Two(Place):
             return ledger.messages(ledger.searches()[0]["id"])
 
     def trials(self) -> list[tuple[int, str, str]]:
+        """Number, author and status of each; none before the search began."""
         with ledger_of(self.workspace) as ledger:
-            found = ledger.trials(ledger.searches()[0]["id"])
+            found = [t for row in ledger.searches() for t in ledger.trials(row["id"])]
         return [(t.number, t.author, str(t.status)) for t in found]
 
     def rounds(self) -> int:

@@ -128,7 +128,8 @@ def _show(ledger: Ledger, settings: Settings, searches: list[str], name: str, as
     if as_json:
         print(json.dumps(told(found) | {"chart": str(path)}, indent=2))
         return
-    shown = Table(box=None, pad_edge=False, title=f"\n{found.task}: {found.trials} trials, {found.unit}")
+    shown = Table(box=None, pad_edge=False, title_justify="left")
+    shown.title = f"\n{escape(found.task)}: {found.trials} trials, {found.unit}"
     clock = "GPU hours" if found.clock == "GPU" else "job hours"
     for column in ("arm", "repeats", "area under best so far", "best selected", "confirmed", clock, "dollars"):
         shown.add_column(column, justify="left" if column == "arm" else "right")
