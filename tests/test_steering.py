@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,11 @@ class Two(Place):
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Two:
-    return Two(tmp_path)
+def two(tmp_path: Path) -> Iterator[Two]:
+    two = Two(tmp_path)
+    yield two
+    for child in two.children:  # one that waits for a person would wait for ever
+        child.process.kill()
 
 
 @pytest.fixture(scope="module")
