@@ -296,7 +296,8 @@ def test_waiting_for_a_person_is_no_work(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("aar.agent.graph.time.monotonic", lambda: clock[0])
     executor = SimpleNamespace(running=set(), collect=lambda idle: clock.__setitem__(0, clock[0] + 3600))
     bench: Any = SimpleNamespace(executor=executor)
-    loop = Loop(bench, *[cast(Any, None)] * 4, clock=clock[0])
+    nobody = cast(Any, None)
+    loop = Loop(bench, nobody, nobody, nobody, nobody, clock=clock[0])
     loop._wait(idle=True)
     assert loop.clock == clock[0], "an hour in which nothing ran"
     executor.running = {1}
