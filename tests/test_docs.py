@@ -102,7 +102,8 @@ def wrong(words: list[str]) -> str | None:
             elif word != "..." and not word.startswith("-"):
                 positional += 1
         else:
-            places = sum(1 for p in command.params if type(p).__name__ == "TyperArgument")
+            taken = [p for p in command.params if type(p).__name__ == "TyperArgument"]
+            places = positional if any(p.nargs < 0 for p in taken) else len(taken)
             if not hasattr(command, "commands") and positional > places:
                 return f"{path} takes {places} arguments, not {positional}"
             return None

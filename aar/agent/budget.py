@@ -12,7 +12,7 @@ from aar.ledger import Ledger, TrialRow
 from aar.types import TrialStatus, Word
 
 NOTHING = 1e-9
-"""What is left of hours and dollars when they were subtracted to nothing."""
+"""What is left of sums of fractions when all is spent."""
 
 
 class Budget(Word):
@@ -123,7 +123,7 @@ def afford(ledger: Ledger, search: str) -> bool:
 def changed(plan: str, new: dict[str, Any]) -> str:
     """What another budget changes: `trials 20 → 40, hours none → 8`."""
     old = Budget.of(plan).model_dump()
-    return ", ".join(f"{name} {_number(old[name])} → {_number(new[name])}" for name in old if name in new)
+    return ", ".join(f"{name} {_number(was)} → {_number(new[name])}" for name, was in old.items() if name in new)
 
 
 def _pace(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float) -> float:

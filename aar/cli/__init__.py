@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from aar import __version__
+from aar.cli.comparing import app as comparing_app
 from aar.cli.options import DEFAULT, Backend, Json, Sets, Tokens, Usd, Workspace
 from aar.cli.oversight import app as oversight_app
 from aar.cli.steering import app as steering_app
@@ -27,6 +28,7 @@ app.add_typer(tasks_app, name="tasks")
 app.add_typer(oversight_app, name="oversight")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(steering_app)
+app.add_typer(comparing_app)
 
 
 def _version(wanted: bool) -> None:
