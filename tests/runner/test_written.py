@@ -173,6 +173,7 @@ def test_the_claim_card_says_how_to_run_it_again(searched: tuple[Searching, str]
     fetch, again, confirm = (shlex.split(line) for line in card.replay)
     assert fetch[:5] == ["aar", "export-part", search, str(card.trial.number), "--slot"]
     assert fetch[-3] == again[again.index("--code") + 1] == "part_loss.py" and confirm[:2] == ["aar", "confirm"]
+    assert f"loss={card.trial.recipe.loss.name}" in again
     assert ("loss.a=1.5" in again) == (card.trial.number == 1)
     page = write_report(here.ledger, here.settings, search).read_text()
     assert f"What was written: loss {card.trial.recipe.written[0].ref}" in page
