@@ -191,7 +191,8 @@ def trial(
     mine = [s for s in sets if heads[s] in SLOTS]
     spec, _ = load_task(task, [s for s in sets if s not in mine])
     written = [read_part_file(path) for path in code]
-    wanted: Recipe = fill(parse(recipe, mine, written), spec.training.strong)
+    own = [f"{part.slot}={part.ref}" for part in written]
+    wanted: Recipe = fill(parse(recipe, [*own, *mine], written), spec.training.strong)
     if why_not := illegal(wanted, Able.of(spec)):
         raise AarError(why_not)
     console = screen()

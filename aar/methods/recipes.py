@@ -214,9 +214,9 @@ def preset(name: str) -> Preset:
 
 
 def parse(name: str | None, settings: Sequence[str] = (), written: Sequence[Written] = ()) -> Recipe:
-    """A recipe from a preset's or loss's name, written parts, and settings.
+    """A recipe from a preset's or loss's name and settings: `loss.a=.75`, `targets=hard`, `supervision=ensemble:3`.
 
-    Settings are such as `loss.a=.75`, `targets=hard` or `supervision=ensemble:3`.
+    `written` are parts that settings may name beside those of the package: `loss=mine@1a2b3c`.
 
     Raises:
         AarError: a setting that is not `slot=part[:value]` or `slot.param=value`.
@@ -227,8 +227,7 @@ def parse(name: str | None, settings: Sequence[str] = (), written: Sequence[Writ
         recipe = Recipe(loss=Part(name=name))
     else:
         recipe = preset(name).recipe
-    for code in written:
-        recipe = recipe.carrying(code)
+    codes: dict[tuple[str, str], Written] = {(code.slot, code.ref): code for code in written}
     for setting in settings:
         key, equals, text = setting.partition("=")
         slot, dot, param = key.strip().partition(".")
@@ -243,25 +242,27 @@ def parse(name: str | None, settings: Sequence[str] = (), written: Sequence[Writ
             recipe = recipe.model_copy(update={slot: new})
         else:
             chosen, colon, first = text.strip().partition(":")
-            known = list(part(slot, chosen).space)
+            code = codes.get((slot, chosen))
+            known = list(part(slot, chosen).space if code is None else code.space)
             if colon and not known:
                 raise AarError(f"--set {setting!r}: {chosen} has no parameters")
             params = {known[0]: _scalar(setting, first)} if colon else {}
-            recipe = recipe.model_copy(update={slot: Part(name=chosen, params=params)})
+            bare = recipe.model_copy(update={slot: Part(name=chosen, params=params)})
+            recipe = bare if code is None else bare.carrying(code)
     return recipe
 
 
 def settings(recipe: Recipe, base: Training) -> list[str]:
     """The `--set` texts from which `parse` and `fill` make this recipe again under the same `base`.
 
-    Beside its written parts, which `--set` cannot name.
+    With its written parts beside them, where it has any.
     """
     filled, out = fill(recipe, base), []
     for slot in SLOTS:
         here: Part = getattr(filled, slot)
         default = here.model_copy(update={"params": {}})
         bare: Part = getattr(fill(Recipe().model_copy(update={slot: default}), base), slot)
-        if here.code is None and here.name != getattr(Recipe(), slot).name:
+        if here.name != getattr(Recipe(), slot).name:
             out.append(f"{slot}={here.name}")
         changed = {k: v for k, v in here.params.items() if v != bare.params[k]}
         out += [f"{slot}.{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in changed.items()]

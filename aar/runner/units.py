@@ -78,14 +78,15 @@ def ensure(at: Launcher, planned: Planned, trial: int | None = None) -> dict[int
     with contextlib.ExitStack() as stack:
         for key in sorted(keys):
             stack.enter_context(at.executor.lock(key))
-        found = {key: row for key in keys if (row := _cached(at, key)) is not None}
+        found = {key: row for key in keys if (row := cached(at, key)) is not None}
         missing = [unit for key, unit in keys.items() if key not in found]
         if missing:
             found |= _compute(at, planned, tuple(missing), trial)
     return {keys[key].seed: row for key, row in found.items()}
 
 
-def _cached(at: Launcher, key: str) -> UnitRow | None:
+def cached(at: Launcher, key: str) -> UnitRow | None:
+    """A finished unit whose files are all there."""
     row = at.ledger.unit(key)
     gone = row is not None and not all(at.store.has(d) for d in row.outputs.values())
     return None if gone else row

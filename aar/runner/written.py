@@ -15,7 +15,7 @@ from aar.methods.student import SCHEDULES, STUDENTS
 from aar.runner.bench import STRONG, Bench
 from aar.runner.few_shot import MODEL
 from aar.runner.plan import Inputs, Planned, Planner
-from aar.runner.units import JobFailed, ensure
+from aar.runner.units import JobFailed, cached, ensure
 from aar.types import SLOTS, AarError, JobKind, JobSpec, ModelRef, Part, Recipe, Training, Unit
 
 SMOKE_ROWS = 64
@@ -40,16 +40,30 @@ def smoke(bench: Bench, recipe: Recipe, weights: str | None, weak: Mapping[str, 
 def students(bench: Bench, planned: Planned, trial: int | None) -> dict[int, UnitRow]:
     """Units of `planned`, whose recipe carries code: each seed trained in a sandbox of its own, then all predict.
 
+    What was applied is not kept: a whole model for each seed of each trial would fill a disk.
+
     Raises:
         JobFailed: the code failed in training, or what it handed back does not fit the model.
     """
     learning = _learning(bench, planned)
     learnt: dict[int, UnitRow] = {}
     for unit in learning.units:
-        learnt |= ensure(bench, learning._replace(units=(unit,)), trial)
+        before = bench.ledger.unit(unit.key(learning.spec))
+        if before is not None and _applied(bench, planned._replace(units=(unit,)), before):
+            learnt[unit.seed] = before
+        else:
+            learnt |= ensure(bench, learning._replace(units=(unit,)), trial)
     done = ensure(bench, _predicting(bench, planned, learnt), trial)
+    for row in learnt.values():
+        bench.store.drop(row.outputs["weights"])
     beside = {seed: {k: d for k, d in row.outputs.items() if k != "weights"} for seed, row in learnt.items()}
     return {seed: row.model_copy(update={"outputs": row.outputs | beside[seed]}) for seed, row in done.items()}
+
+
+def _applied(bench: Bench, planned: Planned, learnt: UnitRow) -> bool:
+    """Has this one seed predicted already what is planned?"""
+    predicting = _predicting(bench, planned, {learnt.seed: learnt})
+    return all(cached(bench, unit.key(predicting.spec)) for unit in predicting.units)
 
 
 def _few(bench: Bench, recipe: Recipe, weights: str | None, weak: Mapping[str, str]) -> Planned:

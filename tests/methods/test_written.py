@@ -75,15 +75,20 @@ def test_parameters_given_under_its_name_stay() -> None:
 
 
 def test_a_person_sets_it_like_any_other_part() -> None:
-    made = fill(parse(None, ["loss.a=1.5", "targets=hard"], [mine()]), BASE)
+    chosen = f"loss={mine().ref}"
+    made = fill(parse("logconf", [chosen, "loss.a=1.5", "targets=hard"], [mine()]), BASE)
     assert made.loss.params == {"a": 1.5} and made.loss.code == mine() and made.targets.name == "hard"
     told = settings(made, BASE)
-    assert told == ["targets=hard", "loss.a=1.5"]
+    assert told == ["targets=hard", chosen, "loss.a=1.5"]
+    assert parse(None, [f"{chosen}:1.5"], [mine()]).loss == made.loss
     assert fill(parse(None, told, [mine()]), BASE) == made
     with pytest.raises(AarError, match="out of range"):
-        fill(parse(None, ["loss.a=7"], [mine()]), BASE)
+        fill(parse(None, [chosen, "loss.a=7"], [mine()]), BASE)
+    for slot, known in (("loss", []), ("targets", [mine()])):
+        with pytest.raises(AarError, match=f"{slot}: unknown part 'mine@"):
+            parse(None, [f"{slot}={mine().ref}"], known)
     with pytest.raises(AarError, match=r"unknown parameter 'b'.*parameters: a"):
-        fill(parse(None, ["loss.b=1"], [mine()]), BASE)
+        fill(parse(None, [chosen, "loss.b=1"], [mine()]), BASE)
 
 
 def test_where_it_cannot_run_is_said_before_it_runs() -> None:

@@ -25,6 +25,7 @@ from aar.report import write_report
 from aar.runner.bench import Bench
 from aar.runner.controls import matched_noise
 from aar.runner.plan import Planned
+from aar.runner.store import Store
 from aar.runner.trial import Runner
 from aar.runner.units import ensure
 from aar.runner.written import _blind, students
@@ -83,6 +84,11 @@ def test_code_is_tried_trained_seed_by_seed_and_applied_by_another_job(searched:
     sealed = [j for j in applied if "test.jsonl" in j["inputs"]]
     assert sealed and all(s >= 500 for j in sealed for s in j["seeds"]), "test is for confirmation only"
     assert not any("weak" in name or "transfer" in name or "label" in name for j in applied for name in j["inputs"])
+    attempts = [a for a in here.ledger.attempts(search, trial=1) if a["id"] in {j["attempt"] for j in trained}]
+    assert len(attempts) == 8 and len({a["keys"] for a in attempts}) == 8, "2 search, 2 fresh, 4 shuffled; none again"
+    store = Store(here.settings.folder("store"))
+    kept = [unit for a in attempts for k in json.loads(a["keys"]) if (unit := here.ledger.unit(k)) is not None]
+    assert len(kept) == 8 and not [u for u in kept if store.has(u.outputs["weights"])], "models are not kept"
     done = here.ledger.trial(search, 1)
     assert done.status is TrialStatus.COMPLETE and done.view is not None and done.view.accuracy > 0.8
 
@@ -173,6 +179,7 @@ def test_the_claim_card_says_how_to_run_it_again(searched: tuple[Searching, str]
     fetch, again, confirm = (shlex.split(line) for line in card.replay)
     assert fetch[:5] == ["aar", "export-part", search, str(card.trial.number), "--slot"]
     assert fetch[-3] == again[again.index("--code") + 1] == "part_loss.py" and confirm[:2] == ["aar", "confirm"]
+    assert f"loss={card.trial.recipe.loss.name}" in again
     assert ("loss.a=1.5" in again) == (card.trial.number == 1)
     page = write_report(here.ledger, here.settings, search).read_text()
     assert f"What was written: loss {card.trial.recipe.written[0].ref}" in page

@@ -14,6 +14,7 @@ from aar.methods import fill
 from aar.methods.losses import LOSSES
 from aar.train.written import loss_of, targets_of
 from aar.types import JobKind, JobSpec, Lora, ModelRef, Part, Recipe, Tiny, Training, Unit, Written
+from tests.train import test_pairs as pairs
 from tests.train.test_train import job, lines, toy
 from tests.written import BAD, SOFTEN, TWICE, conf, mine, returning
 
@@ -70,6 +71,25 @@ def test_logconf_written_anew_gives_the_packages_predictions_bit_for_bit(plan: T
     own = applied(tmp_path / "b", learnt(tmp_path / "a", Recipe().carrying(conf()), plan), plan)
     assert np.array_equal(own, house)
     assert not np.array_equal(house, whole(tmp_path / "naive", Recipe(), plan)), "the loss matters here"
+
+
+def test_a_reward_model_is_handed_over_too(tmp_path: Path) -> None:
+    rows, labels = pairs.toy(ROWS, 0)
+    kept: dict[str, bytes] = {}
+    for name, recipe in (("house", Recipe(loss=Part(name="logconf"))), ("own", Recipe().carrying(conf())), ("p", None)):
+        inputs = prepared(tmp_path / name) / "in"
+        (inputs / "transfer.jsonl").write_text(pairs.lines(rows))
+        (inputs / "dev.jsonl").write_text(pairs.lines(pairs.toy(DEV, 9)[0]))
+        (inputs / "u5" / "weak0").write_bytes(np.where(np.eye(2)[labels] > 0, 0.7, -0.7).astype(np.float32).tobytes())
+        predict: dict[str, object] = {"task": "preference", "predict": ("dev",)}
+        more = {"house": predict, "own": {"task": "preference", "handed": 1 << 20}, "p": predict}[name]
+        spec = spec_of(recipe or Recipe(), PLAN, **more)
+        if name == "p":
+            (inputs / "u5" / "student").write_bytes(kept["own"])
+            spec = spec.model_copy(update={"kind": JobKind.PREDICT, "recipe": None, "training": Training()})
+        out = "u5.weights" if name == "own" else "u5.dev"
+        kept[name] = job(tmp_path / name, spec, [Unit(seed=5)], [out])[out]
+    assert kept["p"] == kept["house"] and np.frombuffer(kept["p"], np.float32).any()
 
 
 def test_targets_and_students_are_run_as_they_are_written(tmp_path: Path) -> None:
