@@ -142,7 +142,10 @@ class View:
             parts.append(f"about {duration(elapsed / fresh * (total - done))} left")
         failed = sum(1 for t in trials if t.status is TrialStatus.FAILED)
         spent = self.ledger.spent(self.search)
-        parts += [f"{failed} failed", f"GPU-h {spent['gpu_seconds'] / 3600:.2g}"]
+        parts += [f"{failed} failed", f"GPU-h {spent['gpu_seconds'] / 3600:.2g}", f"{spent['looks']:.0f} looks"]
+        said = self.ledger.talked(self.search)
+        if said["tokens_in"]:
+            parts.append(f"{(said['tokens_in'] + said['tokens_out']) / 1000:.0f}k tokens")
         head = f"best t{best.number} {pgr_text(best.view)}   " if best else ""
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=total, completed=done, width=24) if total else ProgressBar(pulse=True, width=24)
