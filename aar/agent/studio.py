@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from aar.agent.graph import Loop, compile_graph
+from aar.agent.inbox import Inbox
 from aar.agent.llm.researcher import LLM
 from aar.agent.llm.talk import Talk
 from aar.agent.researchers import Situation, preset_share
@@ -26,7 +27,7 @@ def search() -> Any:
     """The loop: survey, hypothesise, review, submit, collect, reflect, confirm, report."""
 
     def make(bench: Bench, plan: Plan) -> Loop:
-        return loop_of(plan, bench, lambda: None)
+        return loop_of(plan, bench, Inbox(bench, plan.approve), lambda: None)
 
     return compile_graph(cast(Loop, _Opened(make, lambda node, answer: node == "finish")), None)
 
@@ -42,7 +43,7 @@ def conversation() -> Any:
             raise AarError(f"search {bench.search} has no trial yet; run the graph `search` first, or `aar resume`")
         number = trials[-1].number + 1
         now = Situation(bench.problem.task, trials, number, bench.seed, preset_share(plan.trials, number))
-        researcher = LLM(bench, model_of(plan, bench.problem.settings), plan.voices, plan.directions)
+        researcher = LLM(bench, model_of(plan), plan.voices, plan.directions)
         talk = researcher.talk(now)
         talk.begin()
         return talk

@@ -92,7 +92,7 @@ def _facts(about: About) -> dict[str, Any]:
         "row": row, "task": task, "plan": json.loads(row["plan"]), "trials": trials, "counts": counts,
         "headline": head, "verdict": _verdict(about, head), "confirmed": _confirmed(about), "flags": flags,
         "methods": _methods(trials), "enough": ENOUGH, "scored": sum(1 for t in trials if t.view is not None),
-        **researcher_facts(about), "lineage": _lineage(trials), "long": LONG,
+        **researcher_facts(about), "lineage": _lineage(trials), "long": LONG, "messages": about.messages,
         "findings": [(f, check_finding(about, f)) for f in about.findings],
         "reasons": {t.number: check_reason(about, t) for t in trials}, "in_words": words,
         "failures": _failures(about), "spent": ledger.spent(about.search),

@@ -64,36 +64,43 @@ def garbage(asked: Json, before: int) -> Answer:
     ][before % 6]  # fmt: skip
 
 
+IDEAS = (("loss=logconf",), ("targets=hard",), ("loss=logconf", "loss.a=.75", "targets=hard"), ("loss=product",))
+MOVES: tuple[Callable[[dict[str, str]], dict[str, str]], ...] = (
+    lambda s: {"loss": "logconf", "loss.a": f"{min(_number(s, 'loss.a', 0.5) + 0.15, 0.9):.2f}"},
+    lambda s: {"loss": "logconf", "loss.a": f"{max(_number(s, 'loss.a', 0.5) - 0.15, 0.0):.2f}"},
+    lambda s: {"schedule.lr": f"{_number(s, 'schedule.lr', 1e-4) * 2:.3g}"},
+    lambda s: {"schedule.lr": f"{_number(s, 'schedule.lr', 1e-4) / 2:.3g}"},
+    lambda s: {"schedule.epochs": "3"},
+    lambda s: {"targets": "hard"},
+    lambda s: {"schedule.epochs": "1"},
+    lambda s: {"loss": "logconf", "loss.w": f"{0.3 - _number(s, 'loss.w', 0.1):.2f}"},
+)
+
+
 def competent(trial: int, answers: int, asked: Json) -> Answer:
-    """Begins with what the literature says, then reads the journal and moves the best trial's settings a step."""
-    ideas = [("loss=logconf",), ("schedule.epochs=1",), ("loss=logconf", "schedule.epochs=1"), ("targets=hard",)]
-    if trial <= len(ideas):
-        return calls(proposal(*ideas[trial - 1]))
-    if answers == 0:
-        return calls(("journal", {"order": "best", "limit": 3}))
-    if answers == 1:
-        best = re.search(r"^\| t(\d+) ", last_words(asked), re.M)
-        assert best is not None
-        return calls(("trial", {"number": int(best[1])}))
-    settings = dict(s.split("=", 1) for s in _settings_read(asked))
-    step = answers - 2 + trial
-    if settings.get("loss") == "logconf" and step % 2:
-        a = float(settings.get("loss.a", 0.5))
-        settings["loss.a"] = f"{min(max(a + (0.15 if step % 4 == 1 else -0.15), 0.0), 0.9):.2f}"
-    elif step % 3 == 0:
-        settings["schedule.epochs"] = str(1 + step % 3)
-    else:
-        lr = [0.5, 2.0, 0.7, 1.4][step % 4]
-        settings["schedule.lr"] = f"{_rate(asked, settings) * lr:.3g}"
-    return calls(proposal(*(f"{k}={v}" for k, v in settings.items())))
+    """Begins with what the literature says, then reads the journal and moves the best trial's settings a step.
+
+    Where a step is turned away, it takes the next one.
+    """
+    if trial <= len(IDEAS) and answers == 0:
+        return calls(proposal(*IDEAS[trial - 1]))
+    told = [m["content"] for m in asked["messages"] if m["role"] == "tool"]
+    journal = next((t for t in told if t.startswith("| trial |")), None)
+    if journal is None:
+        return calls(("journal", {"order": "best", "limit": 5}))
+    best = re.findall(r"^\| t(\d+) ", journal, re.M)
+    looked = [t for t in told if "\nsettings: " in t]
+    if not looked:
+        return calls(("trial", {"number": int(best[trial % min(2, len(best))])}))
+    words = next(line for line in looked[-1].splitlines() if line.startswith("settings: ")).split()[1:]
+    settings = dict(w.split("=", 1) for w in words if "=" in w)
+    moved = settings | MOVES[(trial + answers) % len(MOVES)](settings)
+    if moved.get("loss") != settings.get("loss"):  # another part has other parameters
+        moved = {
+            k: v for k, v in moved.items() if not k.startswith("loss.") or k in MOVES[(trial + answers) % 8](settings)
+        }
+    return calls(proposal(*(f"{k}={v}" for k, v in moved.items())))
 
 
-def _settings_read(asked: Json) -> list[str]:
-    said = [m["content"] for m in asked["messages"] if m["role"] == "tool" and "\nsettings: " in m["content"]]
-    line = next(line for line in said[-1].splitlines() if line.startswith("settings: "))
-    words = line.removeprefix("settings: ").split()
-    return [] if words == ["(naive)"] else words
-
-
-def _rate(asked: Json, settings: dict[str, str]) -> float:
-    return float(settings.get("schedule.lr", 1e-3))
+def _number(settings: dict[str, str], name: str, default: float) -> float:
+    return float(settings.get(name, default))

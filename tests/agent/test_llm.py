@@ -11,6 +11,7 @@ import pytest
 
 from aar.agent.llm.talk import STEPS
 from aar.ledger import Ledger, TrialRow
+from aar.ledger.tables import inbox
 from aar.types import AarError, TrialStatus
 from tests.agent.models import Answer, answers, fixed, garbage, last_words, proposal, scripted
 from tests.loops import launches, searching
@@ -29,6 +30,8 @@ class Found:
         self.row, self.trials = ledger.search(search), ledger.trials(search)
         self.turns, self.talked = ledger.turns(search), ledger.talked(search)
         self.findings, self.asked = ledger.findings(search), server.requests
+        posted = [json.loads(r["payload"]) for r in ledger.rows(inbox, inbox.c.kind == "question")]
+        self.questions = [(p["trial"], p["text"]) for p in posted]
 
     def told(self, trial: int = 1) -> list[str]:
         """What tools answered in the conversation about a trial."""

@@ -67,10 +67,9 @@ class Talk:
 
     def begin(self) -> None:
         """Record its first messages, unless they are."""
-        if not self._rows():
-            for step, message in enumerate(self.opening):
-                about = {**self.about, "words": DIGEST}
-                self.desk.lease.turn(self.desk.now.number, step, message["role"], message | {"about": about})
+        for step, message in list(enumerate(self.opening))[len(self._rows()) :]:
+            about = {**self.about, "words": DIGEST}
+            self.desk.lease.turn(self.desk.now.number, step, message["role"], message | {"about": about})
 
     def graph(self, checkpointer: Any = False) -> Any:
         """Think and act, in turns, until it is over."""
