@@ -175,7 +175,12 @@ def test_families_their_spread_and_plateaus(ledger: Ledger, tmp_path: Path) -> N
     assert family(trials[1].recipe) == "logconf" and family(trials[0].recipe) == "naive"
     assert entropy(trials) == 1.0 and plateaus(trials) == 1, "five of each; eight scored trials without a new best"
     shown = words(page(ledger, tmp_path), "portfolio")
-    assert "logconf 5 " in shown and "over-tried" in shown and "by 1.00 bits" in shown and "1 plateau (8" in shown
+    assert (
+        "logconf 5 " in shown
+        and "over-tried" in shown
+        and "over 2 families by 1.00 bits; evenly would be 1.00" in shown
+        and "1 plateau (8" in shown
+    )
     told = state(ledger, SEARCH)["researcher"]
     assert (told["entropy_bits"], told["plateaus"]) == (1.0, 1)
     metrics = {p.key: p.value for p in search_words(About(ledger, SEARCH), tmp_path).points}
@@ -185,7 +190,7 @@ def test_families_their_spread_and_plateaus(ledger: Ledger, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("usd", "cost"),
     [
-        ([0.01, 0.0024], "$0.0124"), ([None, None], "price unknown"),
+        ([0.01, 0.0024], "$0.0124"), ([1e-5, 1e-5], "under $0.0001"), ([None, None], "price unknown"),
         ([0.01, None], "$0.0100 and 1 of 2 calls at a price unknown"),
     ],
 )  # fmt: skip

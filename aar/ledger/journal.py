@@ -17,6 +17,7 @@ from aar.types import SLOTS, Recipe, TrialStatus
 PATIENCE = 8
 """Scored trials in a row without a new best that make a plateau."""
 SCORED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
+NEVER_TRIED = (TrialStatus.REJECTED, TrialStatus.DUPLICATE)
 
 
 def family(recipe: Recipe) -> str:
@@ -30,7 +31,7 @@ def entropy(trials: Sequence[TrialRow]) -> float | None:
     """How evenly the trials (naive's aside) are spread over families: Shannon, in bits; None before any."""
     counts: dict[str, int] = {}
     for t in trials:
-        if t.number > 0 and t.status not in (TrialStatus.REJECTED, TrialStatus.DUPLICATE):
+        if t.number > 0 and t.status not in NEVER_TRIED:
             counts[family(t.recipe)] = counts.get(family(t.recipe), 0) + 1
     n = sum(counts.values())
     return -sum(c / n * math.log2(c / n) for c in counts.values()) + 0.0 if n else None
@@ -91,7 +92,7 @@ class Talked(NamedTuple):
     @property
     def cost(self) -> str:
         """`$0.0124`, `price unknown`, or both."""
-        known = f"${self.usd:.4f}"
+        known = "under $0.0001" if 0 < self.usd < 5e-5 else f"${self.usd:.4f}"
         if not self.unpriced:
             return known
         if self.unpriced == self.calls:

@@ -8,7 +8,7 @@ from typing import Any
 
 from aar.agent.families import families
 from aar.ledger import TrialRow
-from aar.ledger.journal import PATIENCE, SCORED, entropy, plateaus, sharing, source
+from aar.ledger.journal import NEVER_TRIED, PATIENCE, SCORED, entropy, family, plateaus, sharing, source
 from aar.report._svg import AUTHORS
 from aar.scoring import PROMISED, calibration, predictions
 from aar.tracking import About
@@ -20,12 +20,12 @@ def researcher_facts(about: About) -> dict[str, Any]:
     """For `researcher.html.j2`."""
     trials = list(about.trials.values())
     found = families(trials)
-    bits = entropy(trials)
+    kinds = {family(t.recipe) for t in trials if t.number > 0 and t.status not in NEVER_TRIED}
     return {
         "calibrations": calibration(predictions(trials)), "promised": PROMISED, "sources": _sources(trials),
-        "families": found[:MOST_FAMILIES], "more_families": max(0, len(found) - MOST_FAMILIES), "bits": bits,
-        "most_bits": math.log2(len(found)) if found else 0.0, "plateaus": plateaus(trials), "patience": PATIENCE,
-        "talked": about.talked,
+        "families": found[:MOST_FAMILIES], "more_families": max(0, len(found) - MOST_FAMILIES), "bits": entropy(trials),
+        "kinds": len(kinds), "most_bits": math.log2(max(len(kinds), 1)), "plateaus": plateaus(trials),
+        "patience": PATIENCE, "talked": about.talked,
     }  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def test_an_honest_search_passes_and_its_figures_are_told(confirmed: tuple[Searc
     assert "of the labels the most frequent class takes .5" in made["constant predictions"].words
     assert "2 fresh seeds, each with its own row order" in made["row order"].words
     assert "not covered: the numbering of classes" in made["row order"].words
-    assert made["protected files"].words.startswith("texts, labels, code are the bytes")
+    assert made["protected files"].words.startswith("code, labels, texts are the bytes")
     assert made["seeds as planned"].words.startswith(
         "selected on 2 seeds (3000 to 3001), confirmed on 2 seeds (3500 to"
     )
