@@ -37,6 +37,7 @@ CLAIMS = [
     re.compile(rf"{TRIAL}{NEAR}(?<![\w.=]){VALUE}\s+{MEASURE}{END}", re.I),
     re.compile(rf"predictions were off by {VALUE} {MEASURE}(?: on average)?(?: \(bias [-+.\d]+\))?", re.I),
 ]
+WRITERS = ("llm", "human")
 NUMBER = re.compile(r"(?<![\w.=:/→-])[-−+]?(?:\d*\.\d+|\d+\s?%)(?![\w/])")
 INTERVAL = re.compile(r"\s*\[[^\]]{1,40}\]")
 
@@ -64,11 +65,15 @@ def check_finding(about: About, finding: Finding) -> Checked:
 
 
 def check_reason(about: About, trial: TrialRow) -> Checked:
-    """A trial's rationale against what was known when it was proposed; our own prose of papers is left alone."""
+    """A trial's rationale against what was known when it was proposed; our own prose of papers is left alone.
+
+    Numbers that are not claims are named where a model or a person wrote them.
+    """
     if trial.author == "preset":
         return Checked((Said(trial.rationale),), "")
     known = [t for t in about.trials.values() if t.finished is not None and t.finished <= trial.created]
-    return _checked(about, trial.rationale, known)
+    found = _checked(about, trial.rationale, known)
+    return found if trial.author in WRITERS else found._replace(unchecked="")
 
 
 def words(checked: Checked) -> str:
@@ -110,28 +115,30 @@ def _truth(about: About, claim: re.Match[str], among: Sequence[TrialRow]) -> dic
     if groups.get("trial"):
         return _values(about, int(groups["trial"]), measures[0]) or None
     if groups.get("a"):
-        found = {f"{m} gain": _gain(about, groups["a"], groups["b"], m, among) for m in measures}
-        return {name: value for name, value in found.items() if value is not None} or None
+        return {k: v for m in measures for k, v in _gains(about, groups["a"], groups["b"], m, among).items()} or None
     pairs = [(t.view.accuracy, t.predicted_accuracy) for t in among if t.view and t.predicted_accuracy is not None]
     return {"off by": sum(abs(x - y) for x, y in pairs) / len(pairs)} if pairs else None
 
 
-def _gain(about: About, a: str, b: str, measure: str, among: Sequence[TrialRow]) -> float | None:
-    """Mean of A's trials less mean of B's: a named trial (`naive` is t0), or all with a part, both in one slot."""
+def _gains(about: About, a: str, b: str, measure: str, among: Sequence[TrialRow]) -> dict[str, float]:
+    """A less B: a named trial (`naive` is t0), or the mean and the best of all trials with a part, both in one slot."""
 
-    def means(name: str, slot: str) -> list[float | None]:
-        number_ = "0" if name == "naive" else name[1:] if re.fullmatch(r"t\d+", name) else None
-        if number_ is not None:
-            whose = [t for t in about.trials.values() if t.number == int(number_)]
+    def values(name: str, slot: str) -> list[float]:
+        named = "0" if name == "naive" else name[1:] if re.fullmatch(r"t\d+", name) else None
+        if named is not None:
+            whose = [t for t in about.trials.values() if t.number == int(named)]
         else:
             whose = [t for t in among if getattr(t.recipe, slot).name == name]
-        return [_value(t, measure) for t in whose]
+        return [v for t in whose if (v := _value(t, measure)) is not None]
 
     for slot in SLOTS:
-        x, y = ([v for v in means(name, slot) if v is not None] for name in (a, b))
+        x, y = values(a, slot), values(b, slot)
         if x and y:
-            return sum(x) / len(x) - sum(y) / len(y)
-    return None
+            if len(x) == len(y) == 1:
+                return {f"{measure} gain": x[0] - y[0]}
+            mean, best = sum(x) / len(x) - sum(y) / len(y), max(x) - max(y)
+            return {f"mean {measure} gain": mean, f"best {measure} gain": best}
+    return {}
 
 
 def _values(about: About, trial: int, measure: str) -> dict[str, float]:

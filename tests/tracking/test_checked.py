@@ -41,6 +41,7 @@ TRUE = [
     "t1 reached PGR .71", "t1 reached .71 PGR on five seeds", "t1 has an accuracy of .84", "t1: accuracy 84 %",
     "on fresh seeds t1 reached PGR .66", "t1's sealed PGR is 0.64", "PGR rose: t2 has PGR .6, t3 PGR .30",
     "t1 beat t2 by .11 PGR", "t1 beats naive by .095 accuracy", "logconf beat naive by .08",
+    "logconf beat naive by .46 PGR",
     "logconf beat product by .35 [.2, .5] PGR", "logconf beat product by .07 [.03, .11] over 4 trials",
     "predictions were off by .035 accuracy on average (bias +.013) over 4 trials", "t1 reached PGR .7",
 ]  # fmt: skip
@@ -50,8 +51,10 @@ FALSE = {
     "t2 reached .71 PGR": "ledger: PGR .6",
     "t4 accuracy 84 %": "ledger: accuracy .76",
     "t2 beat t1 by .11 PGR": "ledger: PGR gain -.11",
-    "logconf beat product by .2 accuracy": "ledger: accuracy gain .07",
-    "logconf beat naive by .21 over 6 trials": "ledger: accuracy gain .082, PGR gain .405",
+    "logconf beat product by .2 accuracy": "ledger: mean accuracy gain .07, best accuracy gain .08",
+    "logconf beat naive by .21 over 6 trials": (
+        "ledger: mean accuracy gain .082, best accuracy gain .095, mean PGR gain .405, best PGR gain .46"
+    ),
     "predictions were off by .2 accuracy on average": "ledger: off by .035",
 }
 UNCHECKED = {
@@ -99,6 +102,10 @@ def test_a_reason_is_held_against_what_was_known_when_it_was_given(ledger: Ledge
         score_trial(lease, 6, score(0.0))
     now = About(ledger, SEARCH)
     assert words(check_reason(now, now.trials[5])) == text, "t6 came later"
+    moved = now.trials[5].model_copy(update={"rationale": "next: t1 with lr .001→.002"})
+    assert words(check_reason(now, moved)) == "next: t1 with lr .001→.002", "the sampler's words are no claim"
+    moved = moved.model_copy(update={"author": "llm"})
+    assert words(check_reason(now, moved)) == "next: t1 with lr .001→.002 (not checked: .001)"
     assert words(check_reason(now, now.trials[0])) == now.trials[0].rationale
 
 
