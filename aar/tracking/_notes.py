@@ -165,9 +165,10 @@ def _cited(trials: Sequence[int]) -> str:
 
 def _checked(found: Checked) -> str:
     """What was said, with what the ledger contradicts struck out."""
-    said = " ".join(
-        _prose(s.text) if s.ledger is None else f"~~{_prose(s.text)}~~ **{_prose(s.ledger)}**" for s in found.said
-    )
+    said = ""
+    for s in found.said:
+        words = _prose(s.text) if s.ledger is None else f"~~{_prose(s.text)}~~ **{_prose(s.ledger)}**"
+        said += f"{' ' if s.text[:1].isspace() else ''}{words}{' ' if s.text[-1:].isspace() else ''}"
     return f"{said} ({_prose(found.unchecked)})" if found.unchecked else said
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aar.ledger import TrialRow
 from aar.ledger.records import Row
-from aar.tracking._text import hidden, plain
+from aar.tracking._text import plain
 
 if TYPE_CHECKING:
     from mlflow.entities import Span, TraceInfo
@@ -89,8 +89,8 @@ def conversation(trial: TrialRow, turns: Sequence[Row], experiment: str, run: st
         trace_id=f"tr-{trace}", trace_location=TraceLocation.from_experiment_id(experiment),
         request_time=int(start * 1000), execution_duration=int((end - start) * 1000),
         state=TraceState.OK if itself else TraceState.ERROR,
-        request_preview=hidden(f"t{trial.number} of {trial.search}: what to try?"),
-        response_preview=plain(hidden(f"{trial.label}: {trial.rationale}"), PREVIEW_LENGTH),
+        request_preview=f"t{trial.number} of {trial.search}: what to try?",
+        response_preview=plain(f"{trial.label}: {trial.rationale}", PREVIEW_LENGTH),
         trace_metadata={"mlflow.sourceRun": run, "mlflow.trace.session": trial.search},
         tags={"mlflow.traceName": plain(f"t{trial.number} {trial.label}", NAME_LENGTH), "aar.search": trial.search,
               "aar.trial": str(trial.number), "author": trial.author},
@@ -128,8 +128,8 @@ def _span(step: Step, trace: str, number: str, parent: str | None) -> dict[str, 
     return {
         "trace_id": f"tr-{trace}", "span_id": number, "parent_span_id": parent, "name": step.name[:NAME_LENGTH],
         "start_time_unix_nano": int(step.start * 1e9), "end_time_unix_nano": int(step.end * 1e9),
-        "status": {"code": code, "message": hidden(step.trouble)},
-        "attributes": {k: plain(hidden(json.dumps(v, ensure_ascii=False))) for k, v in told.items()}, "events": [],
+        "status": {"code": code, "message": plain(step.trouble)},
+        "attributes": {k: plain(json.dumps(v, ensure_ascii=False)) for k, v in told.items()}, "events": [],
     }  # fmt: skip
 
 

@@ -121,9 +121,9 @@ def test_report_and_notes_print_what_was_checked(ledger: Ledger, settings: Setti
     assert 'title="t2 has PGR .9 [wrong; ledger: PGR .6], so go on"' in source
     assert '<s>t2 has PGR .9</s> <b class="failed">ledger: PGR .6</b>, so go on Refuted by: under .5' in source
     now = About(ledger, SEARCH)
-    assert f"**Learnt** ~~t1 reached PGR .9~~ **{truth}** , more than \\*all\\* &lt;b&gt;" in search_note(now)
+    assert f"**Learnt** ~~t1 reached PGR .9~~ **{truth}**, more than \\*all\\* &lt;b&gt;" in search_note(now)
     assert "~~t1 reached PGR .9~~" in trial_note(now, now.trials[1])
-    assert "**Why** ~~t2 has PGR .9~~ **ledger: PGR .6** , so go on" in trial_note(now, now.trials[5])
+    assert "**Why** ~~t2 has PGR .9~~ **ledger: PGR .6**, so go on" in trial_note(now, now.trials[5])
 
 
 def test_the_machines_own_sentences_are_true(tmp_path: Path, ledger: Ledger) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aar.ledger import Ledger
+from aar.report import write_report
 from aar.settings import Settings
 from aar.tracking import Mirror
 from aar.tracking._text import hidden
@@ -130,9 +131,11 @@ def test_no_secret_reaches_a_trace(settings: Settings, ledger: Ledger) -> None:
     assert "[hidden]" in whole and "begin" in whole
     for secret in (KEY, PASSWORD, PASSWORD.replace(" ", "")):
         assert secret not in whole
-    with closing(sqlite3.connect(settings.root / "mlflow.db")) as db:
-        for table in ("trace_info", "trace_tags", "trace_request_metadata", "spans"):
-            assert KEY not in repr(list(db.execute(f"select * from {table}")))
+    kept = b"".join(path.read_bytes() for path in settings.root.glob("mlflow.db*"))
+    assert KEY.encode() not in kept, "in no note or tag either"
+    assert "because of [hidden]" in run_of(settings, 1).data.tags["mlflow.note.content"].replace("\\", "")
+    page = write_report(ledger, settings, SEARCH).read_text(encoding="utf-8")
+    assert KEY not in page and "because of [hidden]" in page
 
 
 @pytest.mark.parametrize(
