@@ -44,7 +44,7 @@ from aar.scoring.verdicts import mean, mean_share, measured, share
 from aar.types import AarError
 
 KNOWN = "known"
-PLAIN = {"debate": ("digits", KNOWN), "sandwich": (KNOWN,)}
+PLAIN = {"debate": ("digits", KNOWN), "sandwich": (KNOWN,), "recurse": (KNOWN,)}
 """Modules whose questions need no speaker that can read, and the names of these."""
 STRONG_SKILL = 0.9
 DONE = ("gain over weak alone", "left to strong alone", "share of the gap closed")
@@ -145,7 +145,7 @@ def sandwiched(asked: Asked, run: Launcher, console: Console) -> Result:
             row |= zip(DONE, (made.gain, made.left, made.share), strict=True)
             notes += [f"no share of the gap: {made.reason}"] if made.reason and made.reason not in str(notes) else []
         lines.append(row | {"characters": found[name].characters})
-    return Result(lines, _rows(found.values(), comparisons, better), notes + _silent(found.values()))
+    return Result(lines, rows_of(found.values(), comparisons, better), notes + silent_turns(found.values()))
 
 
 def amplified(asked: Asked, depth: int, branches: int, run: Launcher, console: Console) -> Result:
@@ -255,15 +255,16 @@ def cai(asked: Asked, constitution: str, pairs: bool, draws: int, run: Launcher,
 def _played(outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], better: Sides, notes: list[str]) -> Result:
     """A line and a page of transcripts for each protocol."""
     pages = {
-        f"{o.protocol.replace(' ', '-')}.html": partial(_page, o, comparisons, better)
+        f"{o.protocol.replace(' ', '-')}.html": partial(page_of, o, comparisons, better)
         for o in outcomes
         if any(t.turns for t in o.transcripts)
     }
     lines = [_cells(line) for line in table(outcomes, better)]
-    return Result(lines, _rows(outcomes, comparisons, better), notes + _silent(outcomes), pages)
+    return Result(lines, rows_of(outcomes, comparisons, better), notes + silent_turns(outcomes), pages)
 
 
-def _page(outcome: Outcome, comparisons: Sequence[Comparison], better: Sides, path: Path) -> None:
+def page_of(outcome: Outcome, comparisons: Sequence[Comparison], better: Sides, path: Path) -> None:
+    """Transcripts as a page."""
     write_transcripts(outcome, comparisons, path, better)
 
 
@@ -291,12 +292,13 @@ def _questions(task: str) -> list[Comparison]:
     ]
 
 
-def _rows(found: Iterable[Outcome], comparisons: Sequence[Comparison], better: Sides) -> Iterator[dict[str, Any]]:
+def rows_of(found: Iterable[Outcome], comparisons: Sequence[Comparison], better: Sides) -> Iterator[dict[str, Any]]:
+    """A run's rows: its questions, then every transcript."""
     asked = ({"kind": "question", **c.model_dump(), "better": int(b)} for c, b in zip(comparisons, better, strict=True))
     return chain(asked, ({"kind": "transcript", **row} for outcome in found for row in outcome.rows()))
 
 
-def _silent(found: Iterable[Outcome]) -> list[str]:
+def silent_turns(found: Iterable[Outcome]) -> list[str]:
     """Turns that were no answer, by protocol."""
     out = []
     for outcome in found:

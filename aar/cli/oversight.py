@@ -124,6 +124,32 @@ def amplify(
 
 
 @app.command()
+def recurse(
+    task: Annotated[str, typer.Option(help="known, or JSON lines with id, prompt, answers, better.")] = "known",
+    speaker: Speaker = "",
+    helper: Annotated[str | None, typer.Option(help="Who assists, below the judge; the speaker without it.")] = None,
+    base_url: BaseUrl = None,
+    levels: Annotated[int, typer.Option(min=1, max=5, help="How often evaluations help evaluations.")] = 2,
+    branches: Annotated[int, typer.Option(min=1, max=9, help="By at most so many assistants.")] = 3,
+    rows: Rows = None,
+    thinks: Thinks = False,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
+    sandbox: Backend = "auto",
+    json: Json = False,
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Recursive reward modelling: level k's judge is helped by level k - 1's, beside votes at as many calls."""
+    from aar.cli import modules, recursing
+
+    asked = modules.Asked(task, speaker, helper, base_url, rows, 1, thinks, seed, temperature)
+    _run(
+        "recurse", asked, {"levels": levels, "branches": branches}, workspace, sandbox, json,
+        lambda run, console: recursing.recursed(asked, levels, branches, run, console),
+    )  # fmt: skip
+
+
+@app.command()
 def probe(
     task: Annotated[str, typer.Option(help="JSON lines with id, prompt, answers, better.")],
     requests: Annotated[

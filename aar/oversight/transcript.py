@@ -13,6 +13,7 @@ from aar.oversight.speaker import Speaker
 from aar.types import Word
 
 ARGUMENT, ADVICE, CRITICISM, HIGHER, NOTE = "argument", "advice", "criticism", "criticism of order", "note"
+EVALUATION = "evaluation"
 
 
 class Cast(NamedTuple):
@@ -100,4 +101,6 @@ def _heading(t: Turn, order: int) -> str:
     if t.kind == HIGHER:
         return prompts.ORDER_OF.format(order=t.round)
     label = "" if t.side is None else "AB"[(t.side + order) % 2]
+    if t.kind == EVALUATION:
+        return prompts.EVALUATION_FOR.format(label=label) if label else prompts.UNDECIDED
     return (prompts.CRITICISM_OF if t.kind == CRITICISM else prompts.ARGUMENT_FOR).format(label=label)

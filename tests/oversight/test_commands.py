@@ -108,6 +108,18 @@ def test_probes_of_a_steadfast_judge_move_nothing(tmp_path: Path) -> None:
     assert by["requests answered, bare"]["answered"]["value"] == 1, "it answers everything"
 
 
+def test_levels_stand_beside_votes_at_as_many_calls(tmp_path: Path) -> None:
+    oversight(tmp_path, "recurse", "--rows", 300)
+    found, folder = told(tmp_path, "recurse")
+    by = {row["judge"]: row for row in found["table"]}
+    assert list(by) == ["level 0", "level 1", "level 2", "votes, calls of level 1", "votes, calls of level 2"]
+    assert by["level 1"]["gain over level 0"]["low"] > 0 and by["level 2"]["gain over votes"]["low"] > 0
+    gain = by["level 2"]["score"]["value"] - by["votes, calls of level 2"]["score"]["value"]
+    assert by["level 2"]["gain over votes"]["value"] == pytest.approx(gain)
+    assert by["level 2"]["calls"] == 300 * 30 <= by["votes, calls of level 2"]["calls"]
+    assert "As to check 1 of lamp 0" in (folder / "level-1.html").read_text()
+
+
 def test_cai_writes_revisions_and_pairs(tmp_path: Path) -> None:
     def script(asked: Json, before: int) -> Json:
         prompt = prompt_of(asked)
@@ -159,6 +171,8 @@ def test_the_gap_is_charted_over_all_sandwiches_and_projected_only_if_asked(tmp_
         (("debate", "--task", "{q}", "--speaker", "local:x", "--base-url", "http://h/v1"), "and there is none"),
         (("debate", "--speaker", "chat:openai:m"), "--task digits has no speakers"),
         (("sandwich", "--speaker", "chat:openai:m"), "brings its own speakers"),
+        (("recurse", "--speaker", "chat:openai:m"), "brings its own speakers"),
+        (("recurse", "--task", "nowhere.jsonl"), "give a file of JSON lines, or known"),
         (("cai", "--task", "{q}", "--speaker", "chat:openai:m", "--constitution", "nice"), "no constitution 'nice'"),
     ],
 )
