@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     image: str = f"aar-sandbox:{__version__}"
     slots: int = Field(default=0, ge=0, description="trials at once; 0: one per core, at most 8")
     threads: int = Field(default=0, ge=0, description="CPU threads a job uses; 0: cores / slots")
+    model: str | None = None
+    base_url: str | None = None
+    prices: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @property
@@ -67,9 +70,14 @@ class Settings(BaseSettings):
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that whoever reads it finds the old text or the new one, never half of it."""
+    write_whole_bytes(path, text.encode("utf-8"))
+
+
+def write_whole_bytes(path: Path, data: bytes) -> None:
+    """The same of bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".part")
-    half.write_text(text, encoding="utf-8")
+    half.write_bytes(data)
     half.replace(path)
 
 

@@ -6,7 +6,8 @@ from functools import partial
 
 from rich.console import Console
 
-from aar.cli.modules import KNOWN, Asked, page_of, rows_of, silent_turns
+from aar.cli.asked import KNOWN, Asked
+from aar.cli.modules import page_of, rows_of, silent_turns
 from aar.cli.overseeing import Cell, Result
 from aar.oversight import Outcome, Recursing, Skill, known, majority, recursive
 from aar.runner.launcher import Launcher

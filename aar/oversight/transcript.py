@@ -17,13 +17,17 @@ EVALUATION = "evaluation"
 
 
 class Cast(NamedTuple):
-    """Who takes part: the weak judge, and the strong speaker that debates, advises or criticises."""
+    """Who takes part: the weak judge, and the strong speaker that debates, advises or criticises.
+
+    In a debate `opponent` argues for answer 1; without it the debater argues for both.
+    """
 
     judge: Speaker
     debater: Speaker
+    opponent: Speaker | None = None
 
     def metered(self) -> tuple[Metered, Metered]:
-        """Both, counting what they are asked."""
+        """Judge and debater, counting what they are asked."""
         return Metered(self.judge), Metered(self.debater)
 
 

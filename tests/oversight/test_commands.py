@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aar.oversight.probes import PROMPTS
 from aar.settings import Settings
 from tests.oversight.chatserver import Json, error, message, prompt_of, serving
 from tests.test_cli import aar
@@ -100,7 +101,11 @@ def test_probes_of_a_steadfast_judge_move_nothing(tmp_path: Path) -> None:
             tmp_path, "probe", "--task", questions(tmp_path), "--requests", asks, "--speaker", "chat:openai:m",
             "--base-url", server.url,
         )  # fmt: skip
-    found, _ = told(tmp_path, "probe")
+    found, folder = told(tmp_path, "probe")
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert {row["prompts"] for row in rows} == {PROMPTS} and len({row["settings"] for row in rows}) == 1
+    assert len({row["model"] for row in rows}) == 1 and "m" in rows[0]["model"].split()[0]
+    assert {"before", "reply"} <= {key for row in rows for key in row}, "of verdicts and of replies"
     for row in found["table"]:
         if row["probe"].startswith(("person", "asked", "wrong", "question")) and "any" not in row["probe"]:
             assert row["lost"]["value"] == 0 and row["after"]["value"] == 1, row
