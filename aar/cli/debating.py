@@ -53,7 +53,8 @@ def debate(ks: Sequence[str], seeds: int, settings: Settings, as_json: bool) -> 
 
 def _games(folder: Path, known: digits.Digits, asked: digits.Digits, k: int, seed: int) -> Sequence[digits.Game]:
     """All protocols under one judge: as kept by a run of this very code, or played."""
-    code = digest_of([source_digest(), version("scikit-learn"), version("numpy")])[:12]
+    own = Path(digits.__file__).read_text(encoding="utf-8")  # on the host only, and so not among a job's sources
+    code = digest_of([source_digest(), own, version("scikit-learn"), version("numpy")])[:12]
     path = folder / f"k{k}-seed{seed}-{code}.games"
     if path.is_file():
         return digits.unpacked(path.read_bytes())
