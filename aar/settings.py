@@ -27,6 +27,9 @@ class Settings(BaseSettings):
     image: str = f"aar-sandbox:{__version__}"
     slots: int = Field(default=0, ge=0, description="trials at once; 0: one per core, at most 8")
     threads: int = Field(default=0, ge=0, description="CPU threads a job uses; 0: cores / slots")
+    model: str | None = None
+    base_url: str | None = None
+    prices: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @property

@@ -165,7 +165,7 @@ def test_every_aar_command_line_parses(path: Path) -> None:
     [
         ("run sst2 --set a.b=1 --dry-run", None),
         ("run sst2 --st a.b=1", "no option --st"),
-        ("steer 'look at labels'", "no command 'steer'"),
+        ("stear 'look at labels'", "no command 'stear'"),
         ("tasks shw polarity", "no command 'shw'"),
         ("status one two", "takes 1 arguments"),
         ("run sst2 --set", "lacks its value"),

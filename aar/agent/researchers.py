@@ -13,13 +13,19 @@ from aar.types import Hypothesis, Recipe, TaskSpec
 
 
 class Situation(NamedTuple):
-    """What a researcher knows when asked: the task, all trials so far, and which trial is next."""
+    """What a researcher knows when asked: the task, all trials so far, which trial is next, what is left to spend.
+
+    `steering` are a person's words so far, oldest first; `questions` what was asked and is not answered yet.
+    """
 
     task: TaskSpec
     trials: Sequence[TrialRow]
     number: int
     seed: int
     presets: int
+    steering: Sequence[str] = ()
+    questions: Sequence[str] = ()
+    budget: str = ""
 
     @property
     def able(self) -> Able:

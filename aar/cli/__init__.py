@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
 from aar import __version__
-from aar.cli.options import DEFAULT, Backend, Json, Sets, Workspace
+from aar.cli.options import DEFAULT, Backend, Json, Sets, Tokens, Usd, Workspace
 from aar.cli.oversight import app as oversight_app
+from aar.cli.steering import app as steering_app
 from aar.types import AarError
 
 app = typer.Typer(
@@ -25,6 +27,7 @@ sandbox_app = typer.Typer(help="The Docker sandbox's image.", no_args_is_help=Tr
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(oversight_app, name="oversight")
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(steering_app)
 
 
 def _version(wanted: bool) -> None:
@@ -50,10 +53,31 @@ def run(
     ] = None,
     hours: Annotated[float | None, typer.Option(min=0.0, help="Wall hours of searching.")] = None,
     gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of searching.")] = None,
+    tokens: Tokens = None,
+    usd: Usd = None,
     seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes seeds and proposals.")] = 0,
     researcher: Annotated[
-        str, typer.Option(help="optuna; random: the control arm; presets: every published recipe once.")
-    ] = "optuna",
+        str | None,
+        typer.Option(
+            help="optuna; random: the control arm; presets: every published recipe once; llm: --model alone; mixed: "
+            "all of them, shared out by what each was worth. Default mixed with --model, else optuna."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A chat model that proposes trials, such as anthropic:NAME or openai:NAME."),
+    ] = None,
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="A server that speaks OpenAI's protocol: --model is a model of it."),
+    ] = None,
+    researchers: Annotated[
+        int, typer.Option(min=1, max=16, help="Researchers of the model that take turns, each its own direction.")
+    ] = 1,
+    direction: Annotated[
+        list[str] | None, typer.Option(help="Where a researcher should look, in your words; once for each.")
+    ] = None,
+    prices: Annotated[Path | None, typer.Option(help="A price table in place of the shipped one.")] = None,
     presets: Annotated[
         list[str] | None, typer.Option("--preset", help="Only these published recipes; give it once for each.")
     ] = None,
@@ -62,6 +86,9 @@ def run(
     sets: Sets = None,
     top: Annotated[int, typer.Option(min=1, max=20, help="How many go on to fresh seeds.")] = 3,
     controls: Annotated[bool, typer.Option(help="Run controls of what was confirmed.")] = True,
+    approve: Annotated[
+        str, typer.Option(help="code, all: which trials wait for `aar approve`: those with written code, or all.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="A 1 % pass end to end, and a forecast.")] = False,
 ) -> None:
     """Search for the best weak-to-strong method on a task, confirm it, and report."""
@@ -69,20 +96,28 @@ def run(
 
     searching.run(
         task, workspace, sandbox, sets or [], seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours,
-        researcher=researcher, presets=presets or [], top=top, controls=controls, dry_run=dry_run,
+        tokens=tokens, usd=usd, researcher=researcher, model=model, base_url=base_url, voices=researchers,
+        directions=direction or [], prices=prices, presets=presets or [], top=top, controls=controls,
+        approve=approve, dry_run=dry_run,
     )  # fmt: skip
 
 
 @app.command()
 def resume(
     search: Annotated[str | None, typer.Argument(help="A search's id; the latest unfinished one without it.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Another budget, in place of what was given.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="Likewise.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="Likewise.")] = None,
+    tokens: Tokens = None,
+    usd: Usd = None,
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
 ) -> None:
     """Go on with a search that was stopped or killed. Nothing is spent twice."""
     from aar.cli import searching
 
-    searching.resume(search, workspace, sandbox)
+    new = {"trials": trials, "hours": hours, "gpu_hours": gpu_hours, "tokens": tokens, "usd": usd}
+    searching.resume(search, workspace, sandbox, {name: value for name, value in new.items() if value is not None})
 
 
 @app.command()

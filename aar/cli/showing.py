@@ -11,14 +11,16 @@ from typing import Any
 from pydantic import TypeAdapter
 from rich.markup import escape
 
+from aar.agent.budget import Budget, outlook
+from aar.agent.inbox import paused
 from aar.cli.opening import ledger_of
 from aar.cli.screen import screen
-from aar.cli.view import baseline_line, final_table, trial_line
+from aar.cli.view import baseline_line, final_table, message_line, notices, trial_line
 from aar.ledger import Ledger
 from aar.settings import Settings
 from aar.types import AarError
 
-SHOWN = 40
+SHOWN, SAID = 40, 5
 
 
 def _chosen(ledger: Ledger, search: str | None, settings: Settings) -> str:
@@ -55,6 +57,13 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
         console.print(f"  ... {len(trials) - SHOWN} earlier trials; --json and the report list all", style="dim")
     for t in trials[-SHOWN:]:
         console.print("  " + trial_line(t), highlight=False, soft_wrap=not console.is_terminal)
+    messages, now = ledger.messages(chosen), outlook(ledger, chosen, trials)
+    if row["status"] in ("running", "stopped"):
+        console.print(f"  {now.words}", style="dim", highlight=False, soft_wrap=True)
+    for m in [m for m in messages if m.handled is not None][-SAID:]:
+        console.print("  " + message_line(m), highlight=False, soft_wrap=True)
+    for notice in notices(messages):
+        console.print("  " + notice, highlight=False, soft_wrap=True)
     if ledger.confirmations(chosen):
         final_table(ledger, chosen, console)
     elif row["status"] in ("stopped", "running"):
@@ -82,8 +91,8 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
     row = ledger.search(search)
     assert row is not None
     base = json.loads(row["baselines"]) if row["baselines"] else {}
-    trials = []
-    for t in ledger.trials(search):
+    trials, found = [], ledger.trials(search)
+    for t in found:
         view = t.view
         trials.append({
             "id": t.number, "status": str(t.status), "author": t.author, "recipe": t.recipe,
@@ -103,14 +112,21 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
             "ci_low": shown["ci_low"], "ci_high": shown["ci_high"],
             "gain_over_matched_naive": views.get("gain_over_matched_naive"), "flags": flags(views),
         })  # fmt: skip
-    spent = ledger.spent(search)
+    spent, messages = ledger.spent(search), ledger.messages(search)
+    said = [{"kind": m.kind, "at": m.at, "words": m.words, "outcome": m.outcome} for m in messages]
+    now, limits = outlook(ledger, search, found), Budget.of(row["plan"]).model_dump()
+    left = {name: None if limit is None else round(max(0.0, now.left[name]), 4) for name, limit in limits.items()}
     return {
         "search": search, "task": row["task"], "status": row["status"], "reason": row["reason"],
         "baselines": {name: base.get(name) for name in ("weak", "ceiling", "naive")},
+        "paused": paused(messages), "messages": said,
         "trials": trials, "confirmed": sorted(confirmed, key=lambda c: c["sealed_pgr"] is None),
+        "budget": limits, "left": left,
+        "forecast": {"more_trials": now.more, "limited_by": now.limit, "ends_at": now.ends},
         "spend": {
             "wall_seconds": round(spent["wall_seconds"], 1), "job_seconds": round(spent["job_seconds"], 1),
             "gpu_hours": round(spent["gpu_seconds"] / 3600, 4), "looks": int(spent["looks"]),
+            "tokens": int(now.spent["tokens"]), "usd": round(now.spent["usd"], 4),
             "openings": ledger.openings(row["data_digest"]),
         },
     }  # fmt: skip

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, select, update
+from sqlalchemy import Column, Connection, Engine, Table, create_engine, event, func, insert, inspect, select, update
 from sqlalchemy.engine import make_url
 
 from aar.ledger import tables as t
 from aar.ledger.lease import LEASE_SECONDS, LeaseHeld, is_gone, me
-from aar.ledger.records import Row, TrialRow, UnitRow
+from aar.ledger.records import Message, Row, TrialRow, UnitRow
+from aar.ledger.spending import Spending
 from aar.ledger.writer import Lease
 from aar.types import Finding, PublicScore, canonical_json
 
@@ -53,23 +54,35 @@ def _no_garbage() -> Iterator[None]:
             gc.enable()
 
 
-class Ledger:
+def _grow(engine: Engine) -> None:
+    """Add columns that a ledger written by an older version lacks: all of them may be null."""
+
+    def missing(c: Connection) -> list[Column[Any]]:
+        there = inspect(c).get_multi_columns()
+        old = {(name, column["name"]) for (_, name), columns in there.items() for column in columns}
+        return [c for table in t.meta.sorted_tables for c in table.columns if (table.name, c.name) not in old]
+
+    with engine.connect() as c:
+        if not missing(c):
+            return
+    with engine.begin() as c:  # looked at again under the lock: another process may have been first
+        for column in missing(c):
+            kind = column.type.compile(engine.dialect)
+            c.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}")
+
+
+class Ledger(Spending):
     """Every search of one workspace. Safe to use from many threads and, for reading, many processes."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = _engine(url)
         t.meta.create_all(self.engine)
+        _grow(self.engine)
 
     def close(self) -> None:
         """Close pooled connections."""
         self.engine.dispose()
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection for reads: no lock is taken."""
-        with self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     # ------------------------------------------------------------ reads
 
@@ -147,30 +160,20 @@ class Ledger:
             out.setdefault(r["trial"], {})[r["name"]] = PublicScore.model_validate_json(r["view"])
         return out
 
-    def spent(self, search: str) -> dict[str, float]:
-        """Totals: job seconds, GPU seconds, looks at labels, and wall seconds between first and last record."""
-        s = t.spend
-        with self.reading() as c:
-            total = c.execute(
-                select(func.coalesce(func.sum(s.c.seconds), 0.0), func.coalesce(func.sum(s.c.gpu_seconds), 0.0)).where(
-                    s.c.search == search
-                )
-            ).one()
-            wall = c.execute(
-                select(func.coalesce(func.sum(s.c.seconds), 0.0)).where(s.c.search == search, s.c.kind == "wall")
-            ).scalar_one()
-            looks = c.execute(select(func.count()).where(t.queries.c.search == search)).scalar_one()
-        return {
-            "job_seconds": float(total[0]) - float(wall),
-            "gpu_seconds": float(total[1]),
-            "wall_seconds": float(wall),
-            "looks": float(looks),
-        }
+    def turns(self, search: str, trial: int | None = None) -> list[Row]:
+        """The conversation about a trial in order, or those of all trials; `body` is the message."""
+        where = [t.turns.c.search == search] + ([t.turns.c.trial == trial] if trial is not None else [])
+        found = self.rows(t.turns, *where, order=t.turns.c.trial if trial is None else t.turns.c.step)
+        return [dict(r) | {"body": json.loads(r["body"])} for r in sorted(found, key=lambda r: (r["trial"], r["step"]))]
 
     def openings(self, data_digest: str) -> int:
         """How often the sealed split of this data was opened, over all searches."""
         with self.reading() as c:
             return int(c.execute(select(func.count()).where(t.openings.c.data_digest == data_digest)).scalar_one())
+
+    def opened(self, search: str) -> bool:
+        """Has this search opened its seal?"""
+        return bool(self.rows(t.openings, t.openings.c.search == search))
 
     def atlas(self, atlas: str) -> Row | None:
         """One atlas, or None. Its attempts, scores, looks and spend stand under its id like a search's."""
@@ -208,6 +211,19 @@ class Ledger:
         """A message to the search's holder from another process."""
         with self.engine.begin() as c:
             c.execute(insert(t.inbox).values(search=search, kind=kind, payload=canonical_json(payload), at=time.time()))
+
+    def messages(self, search: str, *kinds: str, unheeded: bool = False) -> list[Message]:
+        """Messages of these kinds (all without any) in the order they came; `unheeded`: only those not handled yet."""
+        where = [t.inbox.c.search == search] + ([t.inbox.c.kind.in_(kinds)] if kinds else [])
+        where += [t.inbox.c.handled.is_(None)] if unheeded else []
+        return [Message.of(row) for row in self.rows(t.inbox, *where, order=t.inbox.c.id)]
+
+    def holder(self, search: str) -> str | None:
+        """`host:pid:start` of the process that writes a search now, as far as can be told; None where there is none."""
+        found = self.rows(t.leases, t.leases.c.search == search)
+        if not found or not found[0]["holder"] or found[0]["expires"] < time.time() or is_gone(found[0]["holder"]):
+            return None
+        return str(found[0]["holder"])
 
     # ------------------------------------------------------------ becoming the writer
 

@@ -36,6 +36,10 @@ trials = Table(
     Column("rationale", Text, nullable=False),
     Column("predicted_accuracy", Float),
     Column("predicted_pgr", Float),
+    Column("predicted_low", Float),
+    Column("predicted_high", Float),
+    Column("refute", Text),
+    Column("shares", Text),
     Column("reason", Text),
     Column("view", Text),
     Column("n_seeds", Integer, nullable=False, default=0),
@@ -153,6 +157,21 @@ spend = Table(
     Column("at", Float, nullable=False),
 )
 
+turns = Table(
+    "turns",
+    meta,
+    Column("search", String(64), primary_key=True),
+    Column("trial", Integer, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("role", String(16), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("tokens_in", Integer, nullable=False, default=0),
+    Column("tokens_out", Integer, nullable=False, default=0),
+    Column("usd", Float),
+    Column("seconds", Float, nullable=False, default=0.0),
+    Column("at", Float, nullable=False),
+)
+
 atlases = Table(
     "atlases",
     meta,
@@ -189,6 +208,7 @@ inbox = Table(
     Column("payload", Text, nullable=False),
     Column("at", Float, nullable=False),
     Column("handled", Float),
+    Column("outcome", Text),
 )
 
 outbox = Table(

@@ -77,6 +77,7 @@ def _facts(about: About) -> dict[str, Any]:
         "headline": head, "verdict": _verdict(about, head), "confirmed": _confirmed(about), "flags": flags,
         "methods": _methods(trials), "enough": ENOUGH, "scored": sum(1 for t in trials if t.view is not None),
         "predictions": _predictions(trials), "lineage": _lineage(trials), "long": LONG, "findings": about.findings,
+        "messages": about.messages,
         "failures": _failures(about), "spent": ledger.spent(about.search),
         "ood": about.ood, "ood_names": list(dict.fromkeys(name for views in about.ood.values() for name in views)),
         "slices": _slices(trials),

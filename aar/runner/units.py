@@ -84,6 +84,7 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
     _check_taint(at, planned, units)
     keys = [unit.key(spec) for unit in units]
     for wait in (*WAITS, None):
+        at.executor.begin()
         launch = _launch(at, planned, units, keys)
         at.lease.start_attempt(launch.attempt, spec.kind, keys, trial)
         try:

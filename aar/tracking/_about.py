@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aar.ledger import Ledger, TrialRow
+from aar.ledger import Ledger, Message, TrialRow
 from aar.types import Finding, PublicScore, TrialStatus
 
 
@@ -44,6 +44,11 @@ class About:
     def findings(self) -> list[Finding]:
         """What was learnt."""
         return self.ledger.findings(self.search)
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        """What was said between people and the search, in the order it came."""
+        return self.ledger.messages(self.search)
 
 
 def best_selected(trials: list[TrialRow]) -> TrialRow | None:

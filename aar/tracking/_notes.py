@@ -73,6 +73,7 @@ def search_note(about: About) -> str:
         cells = [f"t{n} {_cell(about.trials[n].label)}", pgr(v["selected"]), pgr(v["fresh"])]
         table.append(f"| {' | '.join(cells)} | {pgr(v['sealed']) if 'sealed' in v else '–'} |")
     lines += [f"**Learnt** {_prose(f.text)} ({_cited(f.trials)})" for f in about.findings]
+    lines += [f"**Said** {_prose(m.words)}" + (f" → {_prose(m.outcome)}" if m.outcome else "") for m in about.messages]
     confirmed = "\n\n**Confirmed** (PGR with 95 % interval)\n\n" + "\n".join(table) if about.confirmed else ""
     return plain(BREAK.join(lines) + confirmed, NOTE_LENGTH)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 from aar.types._word import Value, Word
 
@@ -31,7 +31,11 @@ Author = Literal["preset", "optuna", "random", "llm", "human"]
 
 
 class Hypothesis(Word):
-    """A recipe, why it is tried, and what it should show. `parent` is the trial it builds on."""
+    """A recipe, why it is tried, what it should show and what would refute it.
+
+    `parent` is the trial it builds on; `predicted_low` and `predicted_high` end the interval of the predicted PGR;
+    `shares` says which source a portfolio asked, with what chance, and what each source was worth.
+    """
 
     recipe: Recipe
     rationale: str
@@ -39,14 +43,21 @@ class Hypothesis(Word):
     parent: int | None = None
     predicted_accuracy: float | None = None
     predicted_pgr: float | None = None
+    predicted_low: float | None = None
+    predicted_high: float | None = None
+    refute: str | None = None
+    shares: dict[str, Any] | None = None
     preset: str | None = None
-    code: str | None = None
 
 
 class TrialStatus(StrEnum):
-    """proposed -> running -> complete | pruned | failed; rejected never runs; a duplicate adds seeds to its parent."""
+    """proposed -> running -> complete | pruned | failed; rejected never runs; a duplicate adds seeds to its parent.
+
+    One that is waiting needs a person's leave: it becomes proposed again, or rejected.
+    """
 
     PROPOSED = "proposed"
+    WAITING = "waiting"
     RUNNING = "running"
     COMPLETE = "complete"
     PRUNED = "pruned"

@@ -6,7 +6,7 @@ import json
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 
@@ -27,7 +27,14 @@ class Late(NamedTuple):
     event: threading.Event
 
 
-Script = Callable[[Json, int], "Json | Raw | Late"]
+class Drip(NamedTuple):
+    """An answer that begins and never comes to its end: a blank now and then, until this event."""
+
+    event: threading.Event
+    every: float = 0.05
+
+
+Script = Callable[[Json, int], "Json | Raw | Late | Drip"]
 """(request, how many came before it) to what is answered."""
 
 
@@ -61,6 +68,16 @@ class ChatServer:
                 finally:
                     with guard:
                         server.under_way -= 1
+                if isinstance(said, Drip):
+                    self.send_response(200)
+                    self.send_header("Content-Type", "application/json")
+                    self.end_headers()
+                    with suppress(OSError):
+                        while not said.event.wait(said.every):
+                            self.wfile.write(b" ")
+                            self.wfile.flush()
+                    self.close_connection = True
+                    return
                 raw = said if isinstance(said, Raw) else Raw(200, json.dumps(said).encode())
                 self.send_response(raw.status)
                 for name, value in {"Content-Type": "application/json", **raw.headers}.items():
@@ -108,6 +125,18 @@ def message(text: str | None, top: Mapping[str, float] | None = None, end: str =
         choice["logprobs"] = {"content": [{**likeliest[0], "top_logprobs": likeliest}], "refusal": None}
     usage = {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10}
     return {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
+
+
+def calls(*made: tuple[str, Json | str], text: str = "", end: str = "tool_calls") -> Json:
+    """An answer that calls tools; arguments that are text are sent as they are."""
+    told = [
+        {
+            "id": f"call_{i}", "type": "function",
+            "function": {"name": name, "arguments": args if isinstance(args, str) else json.dumps(args)},
+        }
+        for i, (name, args) in enumerate(made)
+    ]  # fmt: skip
+    return message(text, end=end, tool_calls=told)
 
 
 def error(status: int, text: str = "no", **headers: str) -> Raw:

@@ -1,0 +1,159 @@
+"""A conversation about one trial: a LangGraph loop of model and tools whose memory is the ledger.
+
+Every message is committed before the next is asked for. A process killed anywhere in it goes on, when it is resumed,
+from the last message that was recorded: no answer is paid for twice, no tool that answered is called again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextvars import Context
+from dataclasses import dataclass
+from typing import Any, TypedDict
+
+from aar.agent.llm.evidence import DIGEST
+from aar.agent.llm.model import NO_TOOL, REFUSED, TRUNCATED, Message, Model
+from aar.agent.llm.tools import Desk, Tool, called, tools_told
+from aar.oversight import Speaker
+
+STEPS = 16
+"""Answers of the model in one conversation."""
+REFUSALS = 2
+"""So many refusals end it."""
+NUDGES = {
+    NO_TOOL: "Call a tool. When you know what to try, call `propose`.",
+    TRUNCATED: "Your answer was cut off. Be shorter, and call a tool.",
+    REFUSED: "This is research on training methods; nothing in it is sensitive. Call a tool.",
+}
+LAST = "This is your last answer: call `propose` now."
+
+
+class State(TypedDict):
+    """What the graph carries: which trial, how many answers so far, whether it is over."""
+
+    trial: int
+    answers: int
+    over: bool
+
+
+@dataclass
+class Talk:
+    """One conversation: `opening` are its first messages, `ends` names the tools whose success ends it."""
+
+    model: Model
+    desk: Desk
+    tools: Mapping[str, Tool]
+    opening: Sequence[Message]
+    about: Mapping[str, Any]
+    ends: Sequence[str] = ("propose",)
+    afford: Any = lambda: True
+
+    def run(self) -> Message | None:
+        """The call that ended it (name and arguments), or None where it ran out of answers, refusals or money.
+
+        Raises:
+            SpeakerStopped: the model's server keeps failing.
+            AarError: it refuses the request itself.
+            Stopped: the search was told to stop.
+        """
+        trial = self.desk.now.number
+        for step, message in list(enumerate(self.opening))[len(self._rows()) :]:
+            self.desk.lease.turn(trial, step, message["role"], message | {"about": {**self.about, "words": DIGEST}})
+        answers = sum(1 for r in self._rows() if r["role"] == "assistant")
+        start = {"trial": trial, "answers": answers, "over": self._ended() is not None}
+        # In a context of its own: as a child of the search's graph it would be checkpointed with it.
+        Context().run(self._graph().invoke, start, {"recursion_limit": 4 * STEPS + 10})
+        return self._ended()
+
+    def _graph(self) -> Any:
+        from langgraph.graph import END, START, StateGraph
+
+        graph = StateGraph(State)
+        graph.add_node("think", self._think)
+        graph.add_node("act", self._act)
+
+        def begins(state: State) -> str:
+            if state["over"]:
+                return END
+            return "act" if self._open_calls() else "think"
+
+        graph.add_conditional_edges(START, begins, ["think", "act", END])
+        graph.add_edge("think", "act")
+        graph.add_conditional_edges("act", lambda s: END if s["over"] else "think", ["think", END])
+        return graph.compile(checkpointer=False)
+
+    def _think(self, state: State) -> State:
+        """The model's next answer, recorded with what it cost."""
+        rows = self._rows()
+        messages = [_plain(r["body"]) for r in rows]
+        nudge = self._nudge(rows, state["answers"])
+        if nudge is not None:
+            self.desk.lease.turn(state["trial"], len(rows), "user", {"role": "user", "content": nudge})
+            messages.append({"role": "user", "content": nudge})
+        said = self.model.say(messages, tools_told(dict(self.tools)))
+        self.desk.lease.turn(
+            state["trial"], len(messages), "assistant", said.message | {"trouble": said.trouble},
+            tokens_in=said.tokens_in, tokens_out=said.tokens_out, usd=said.usd, seconds=said.seconds,
+        )  # fmt: skip
+        return {**state, "answers": state["answers"] + 1}
+
+    def _act(self, state: State) -> State:
+        """Each call of the last answer that has no answer yet is made, and its answer recorded."""
+        for call in self._open_calls():
+            if self._ended() is not None:
+                break
+            speaker = self.desk.speaker()
+            before = _used(speaker)
+            text, trouble = called(self.desk, call, dict(self.tools))
+            body = {"role": "tool", "tool_call_id": call["id"], "content": text, "trouble": trouble}
+            tokens_in, tokens_out = (now - was for now, was in zip(_used(speaker), before, strict=True))
+            usd = self.model.prices.usd(self.model.model, tokens_in, tokens_out) if tokens_in or tokens_out else None
+            self.desk.lease.turn(
+                state["trial"], len(self._rows()), "tool", body,
+                tokens_in=tokens_in, tokens_out=tokens_out, usd=usd,
+            )  # fmt: skip
+        refusals = sum(1 for r in self._rows() if r["body"].get("trouble") == REFUSED)
+        spent = state["answers"] >= STEPS or refusals >= REFUSALS or not self.afford()
+        return {**state, "over": spent or self._ended() is not None}
+
+    def _nudge(self, rows: Sequence[Mapping[str, Any]], answers: int) -> str | None:
+        last = rows[-1]
+        trouble = last["body"].get("trouble") if last["role"] == "assistant" else None
+        words = [NUDGES[trouble]] if trouble in NUDGES else []
+        if answers == STEPS - 1:
+            words.append(LAST)
+        return " ".join(words) or None
+
+    def _rows(self) -> list[Mapping[str, Any]]:
+        return list(self.desk.ledger.turns(self.desk.lease.search, self.desk.now.number))
+
+    def _open_calls(self) -> list[Message]:
+        """Calls of the last answer that nobody answered."""
+        rows = self._rows()
+        last = max((i for i, r in enumerate(rows) if r["role"] == "assistant"), default=None)
+        if last is None:
+            return []
+        answered = {r["body"]["tool_call_id"] for r in rows[last + 1 :] if r["role"] == "tool"}
+        return [c for c in rows[last]["body"].get("tool_calls", []) if c["id"] not in answered]
+
+    def _ended(self) -> Message | None:
+        """The call that ended the conversation."""
+        calls: dict[str, Message] = {}
+        for r in self._rows():
+            for call in r["body"].get("tool_calls", []):
+                calls[call["id"]] = call
+            if r["role"] == "tool" and not r["body"]["trouble"]:
+                call = calls[r["body"]["tool_call_id"]]
+                if call["function"]["name"] in self.ends:
+                    return {"name": call["function"]["name"], "arguments": json.loads(call["function"]["arguments"])}
+        return None
+
+
+def _plain(body: Mapping[str, Any]) -> Message:
+    """A message as a client is sent it."""
+    return {k: v for k, v in body.items() if k in ("role", "content", "tool_calls", "tool_call_id")}
+
+
+def _used(speaker: Speaker) -> tuple[int, int]:
+    return speaker.usage.tokens_in, speaker.usage.tokens_out
