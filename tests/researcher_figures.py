@@ -1,7 +1,7 @@
 """The experiment behind docs/researcher.md: `python -m tests.researcher_figures [FIRST [LAST]]`, into AAR_WORKSPACE.
 
 Three researchers on polarity-quick, search seeds FIRST to LAST (0 to 9). It is `aar experiment` with real jobs that are
-forked from one process instead of started anew. The model of the mixed arm is scripted (`tests.agent.models.competent`):
+forked from one process instead of started anew. The model of the mixed arm is scripted (`tests.agent.models`):
 it reads the journal it is sent and moves the best trial a step. That says what reading the evidence can be worth, not
 what any language model would do. Killed, the same command goes on. `aar compare` shows what came of it.
 """

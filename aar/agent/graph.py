@@ -219,6 +219,7 @@ class Loop:
             number,
             heeding,
             written=[code if code is not None and w.digest == code.digest else w for w in recipe.written],
+            review=hypothesis.review,
             status=TrialStatus.PROPOSED,
             author=hypothesis.author,
             preset=hypothesis.preset,

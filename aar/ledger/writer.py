@@ -96,11 +96,12 @@ class Lease:
             c.execute(update(t.oversights).where(t.oversights.c.id == self.search).values(**fields))
 
     def propose(
-        self, number: int, heeding: Heeding | None = None, written: Sequence[Written] = (), **fields: Any
-    ) -> None:
+        self, number: int, heeding: Heeding | None = None, written: Sequence[Written] = (),
+        review: str | None = None, **fields: Any,
+    ) -> None:  # fmt: skip
         """Commit a proposal before anything is submitted, with the parts `written` for it that are new here.
 
-        `heeding` is the message that asked for it.
+        `heeding` is the message that asked for it, `review` what was said of the parts.
         """
         now = time.time()
         with self.writing() as c:
@@ -119,15 +120,10 @@ class Lease:
                     insert(t.parts).values(
                         search=self.search, digest=code.digest, trial=number, author=fields["author"], slot=code.slot,
                         name=code.name, source=code.source, space=canonical_json(code.space), parent=code.parent,
-                        diff=None if older is None else diff(older, code.source), created=now,
+                        diff=None if older is None else diff(older, code.source), review=review,
+                        created=now,
                     )
                 )  # fmt: skip
-
-    def review_part(self, digest: str, review: str) -> None:
-        """Keep what a reviewer said of a written part of this search."""
-        with self.writing() as c:
-            where = (t.parts.c.search == self.search, t.parts.c.digest == digest)
-            c.execute(update(t.parts).where(*where).values(review=review))
 
     def turn(self, trial: int, step: int, role: str, body: Any, **cost: Any) -> None:
         """One message of the conversation about a trial, once; `cost`: tokens_in, tokens_out, usd, seconds."""

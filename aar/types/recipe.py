@@ -59,15 +59,16 @@ Author = Literal["preset", "optuna", "random", "llm", "human"]
 class Hypothesis(Word):
     """A recipe, why it is tried, what it should show and what would refute it.
 
-    `code` is a part written for it, which takes its slot in the recipe (`Recipe.carrying`). `parent` is the trial it
-    builds on; `predicted_low` and `predicted_high` end the interval of the predicted PGR; `shares` says which source a
-    portfolio asked, with what chance, and what each source was worth.
+    `code` is a part written for it, which takes its slot in the recipe (`Recipe.carrying`), and `review` what was said
+    of it before it was tried. `parent` is the trial it builds on; `predicted_low` and `predicted_high` end the interval
+    of the predicted PGR; `shares` says which source a portfolio asked, with what chance, and what each was worth.
     """
 
     recipe: Recipe
     rationale: str
     author: Author
     code: Written | None = None
+    review: str | None = None
     parent: int | None = None
     predicted_accuracy: float | None = None
     predicted_pgr: float | None = None

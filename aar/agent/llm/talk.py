@@ -6,7 +6,6 @@ from the last message that was recorded: no answer is paid for twice, no tool th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
@@ -145,15 +144,8 @@ class Talk:
 
     def _ended(self) -> Message | None:
         """The call that ended the conversation."""
-        calls: dict[str, Message] = {}
-        for r in self._rows():
-            for call in r["body"].get("tool_calls", []):
-                calls[call["id"]] = call
-            if r["role"] == "tool" and not r["body"]["trouble"]:
-                call = calls[r["body"]["tool_call_id"]]
-                if call["function"]["name"] in self.ends:
-                    return {"name": call["function"]["name"], "arguments": json.loads(call["function"]["arguments"])}
-        return None
+        found = (m for m in self.desk.accepted() if m[0] in self.ends)
+        return next(({"name": name, "arguments": args} for name, args, _ in found), None)
 
 
 def _plain(body: Mapping[str, Any]) -> Message:
