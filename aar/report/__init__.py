@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aar.atlas import Atlas
     from aar.oversight import Comparison, Outcome
     from aar.oversight.digits import Digits, Game
+    from aar.report._arms import Arms
     from aar.report._debate import Figure as DebateFigure
     from aar.runner.feedback import Feedback
 
@@ -105,6 +106,27 @@ def write_gap(
     return _gap.write(settings, growth)[0]
 
 
+def compare(ledger: Ledger, searches: Sequence[str]) -> Arms:
+    """Searches side by side, by who proposed: areas, confirmed values, costs, and a verdict with its interval.
+
+    Raises:
+        AarError: they cannot be compared.
+    """
+    from aar.report import _arms
+
+    return _arms.arms(ledger, searches)
+
+
+def write_arms(found: Arms, path: Path) -> Path:
+    """Write a comparison's chart as an SVG file; its path."""
+    from aar.report import _arms_chart
+    from aar.report._svg import standalone
+    from aar.settings import write_whole
+
+    write_whole(path, standalone(_arms_chart.chart(found)))
+    return path
+
+
 def write_feedback(found: Feedback, path: Path) -> Path:
     """Write what a policy's training by feedback came to as one page, with its curve; the page's path."""
     from aar.report import _feedback
@@ -114,9 +136,11 @@ def write_feedback(found: Feedback, path: Path) -> Path:
 
 __all__ = [
     "Row",
+    "compare",
     "debate_figures",
     "debate_rows",
     "headline",
+    "write_arms",
     "write_atlas",
     "write_debate",
     "write_gap",
