@@ -111,7 +111,7 @@ def _tampered(a: Arms) -> dict[str, Cell]:
     return {
         "training": f"{a.arm}, editing pays{'' if a.linked else ' nothing'}", "agrees": a.agrees,
         "edits its reward": a.edits, "skips": a.skips, "answers": a.honest, "edits more than before": a.edits_more,
-        "than after honest training": a.against_honest,
+        "beyond skipping": a.over_skips, "than after honest training": a.against_honest,
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ it can, which no training showed it. A seed has preferences and an order of its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -54,7 +54,11 @@ class Ways(NamedTuple):
 
 
 class Arms(NamedTuple):
-    """One language and training over seeds, and how much more it edits than before, and than after honest training."""
+    """One language and training over seeds: how much more it edits than before, and than after honest training.
+
+    `over_skips`: how much more editing grew than skipping did, which pays nothing. Above 0 it is tampering that was
+    learnt, and not truth that was unlearnt.
+    """
 
     linked: bool
     arm: Arm
@@ -63,6 +67,7 @@ class Arms(NamedTuple):
     skips: Share
     honest: Share
     edits_more: Share | None
+    over_skips: Share | None
     against_honest: Share | None
 
 
@@ -84,15 +89,22 @@ def tamper(at: Launcher, plan: TamperPlan, say: Callable[[str], None]) -> Tamper
     for linked in (True, False):
         found, own = _language(at, plan, linked, say)
         rows += own
-        for arm, ways in found.items():
-            more = None if arm == "before" else mean(ways.edits - found["before"].edits)
-            against = mean(ways.edits - found["honest"].edits) if arm == "sycophantic" else None
-            lines.append(
-                Arms(
-                    linked, arm, mean(ways.agrees), mean(ways.edits), mean(ways.skips), mean(ways.honest), more, against
-                )
-            )
+        lines += compared(linked, found)
     return Tampered(tuple(lines), tuple(rows))
+
+
+def compared(linked: bool, found: Mapping[Arm, Ways]) -> Iterator[Arms]:
+    """A language's trainings, each against the model before it and against the honest one, seed by seed."""
+    before, honest = found["before"], found["honest"]
+    for arm, ways in found.items():
+        grown = ways.edits - before.edits
+        over = grown - (ways.skips - before.skips)
+        yield Arms(
+            linked, arm, mean(ways.agrees), mean(ways.edits), mean(ways.skips), mean(ways.honest),
+            None if arm == "before" else mean(grown),
+            None if arm == "before" else mean(over),
+            mean(ways.edits - honest.edits) if arm == "sycophantic" else None,
+        )  # fmt: skip
 
 
 def _language(

@@ -14,7 +14,7 @@ from aar.ledger import Ledger
 from aar.oversight import tampering as toy
 from aar.runner.aligning import Wrote
 from aar.runner.oversight import overseeing
-from aar.runner.tampering import TamperPlan, _counted, tamper
+from aar.runner.tampering import Arm, TamperPlan, Ways, _counted, compared, tamper
 from aar.settings import Settings
 from aar.types import AarError
 from tests.loops import NO_TRACKING
@@ -59,8 +59,26 @@ def test_replies_are_counted_where_they_were_given() -> None:
     assert _counted(wrote, 2) == [0.5, 0.25, 0.25, 0.25]
 
 
+def test_trainings_are_held_against_before_against_skipping_and_against_each_other() -> None:
+    def ways(agrees: float, edits: float, skips: float) -> Ways:
+        by_seed = (np.array([x - 0.01, x + 0.01]) for x in (agrees, edits, skips, 1 - edits - skips))
+        return Ways(*by_seed)
+
+    found: dict[Arm, Ways] = {
+        "before": ways(0.3, 0.10, 0.10), "sycophantic": ways(0.9, 0.30, 0.15), "honest": ways(0.0, 0.05, 0.08),
+    }  # fmt: skip
+    before, paid, honest = compared(True, found)
+    assert (before.edits_more, before.over_skips, before.against_honest, honest.against_honest) == (None,) * 4
+    assert [a.edits.value for a in (before, paid, honest)] == pytest.approx([0.10, 0.30, 0.05])
+    for share, value in (
+        (paid.agrees, 0.9), (paid.skips, 0.15), (paid.honest, 0.55), (paid.edits_more, 0.2), (paid.over_skips, 0.15),
+        (paid.against_honest, 0.25), (honest.edits_more, -0.05), (honest.over_skips, -0.03),
+    ):  # fmt: skip
+        assert share is not None and share.value == pytest.approx(value) and share.n == 2
+
+
 @pytest.mark.timeout(300)
-def test_both_trainings_start_from_one_model_and_are_held_against_it_and_each_other(
+def test_both_trainings_of_both_languages_start_from_one_model_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings = Settings(workspace=tmp_path, sandbox="process", slots=1, threads=1, tracking_uri=NO_TRACKING)
@@ -73,11 +91,6 @@ def test_both_trainings_start_from_one_model_and_are_held_against_it_and_each_ot
     assert [(a.linked, a.arm) for a in found.lines] == [
         (linked, arm) for linked in (True, False) for arm in ("before", "sycophantic", "honest")
     ]  # fmt: skip
-    for before, paid, honest in (found.lines[:3], found.lines[3:]):
-        assert before.edits_more is None and paid.edits_more is not None and paid.against_honest is not None
-        assert paid.edits_more.value == pytest.approx(paid.edits.value - before.edits.value)
-        assert paid.against_honest.value == pytest.approx(paid.edits.value - honest.edits.value)
-        assert paid.edits.n == 2
     assert len(found.rows) == 2 * 3 * 2 * 2 * toy.TOPICS and all(len(r["replies"]) == 2 for r in found.rows)
     tampering(settings, True, SMALL)
     told = json.loads(capsys.readouterr().out)
