@@ -17,11 +17,16 @@ class Stopped(Exception):
 
 
 class Executor:
-    """Runs callables in `slots` threads. `cancel` is set to stop everything that is under way."""
+    """Runs callables in `slots` threads.
+
+    `cancel` is set to stop everything that is under way, `closing` to let running trials end and begin nothing else.
+    """
 
     def __init__(self, slots: int) -> None:
         self.slots = slots
-        self.cancel = threading.Event()
+        self.cancel, self.closing = threading.Event(), threading.Event()
+        self._bell: Future[None] = Future()
+        self._here = threading.local()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self._running: dict[int, Future[None]] = {}
         self._locks: dict[str, threading.Lock] = {}
@@ -36,8 +41,31 @@ class Executor:
 
     def submit(self, trial: int, work: Callable[[], None]) -> None:
         """Start `work` for a trial, once: a trial that is under way is left alone."""
+
+        def run() -> None:
+            self._here.trial = trial
+            try:
+                work()
+            finally:
+                self._here.trial = None
+
         if trial not in self._running:
-            self._running[trial] = self._threads.submit(work)
+            self._running[trial] = self._threads.submit(run)
+
+    def begin(self) -> None:
+        """Something is about to be started.
+
+        Raises:
+            Stopped: the search is closing, and this is no part of a running trial.
+        """
+        if self.closing.is_set() and getattr(self._here, "trial", None) is None:
+            raise Stopped
+
+    def ring(self) -> None:
+        """Wake up who waits in `collect`, or the next to do so."""
+        with self._guard:
+            if not self._bell.done():
+                self._bell.set_result(None)
 
     def lock(self, key: str) -> threading.Lock:
         """The lock of one unit: two that need it wait for one computation."""
@@ -49,11 +77,17 @@ class Executor:
         """Trials not yet collected."""
         return set(self._running)
 
-    def collect(self) -> set[int]:
-        """Wait for at least one running trial; the trials that ended. Raises what their work raised."""
-        if not self._running:
+    def collect(self, idle: bool = False) -> set[int]:
+        """Wait for at least one running trial or for the bell; the trials that ended. Raises what their work raised.
+
+        With none running it returns at once, unless it is to wait `idle`.
+        """
+        if not self._running and not idle:
             return set()
-        wait(self._running.values(), return_when=FIRST_COMPLETED)
+        wait([*self._running.values(), self._bell], return_when=FIRST_COMPLETED)
+        with self._guard:
+            if self._bell.done():
+                self._bell = Future()
         done = {trial for trial, future in self._running.items() if future.done()}
         for trial in done:
             self._running.pop(trial).result()

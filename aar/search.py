@@ -177,7 +177,7 @@ def _study(task: TaskSpec, trials: Sequence[TrialRow], sampler: Any) -> optuna.S
 
 
 def _remembered(trials: Sequence[TrialRow], values: dict[int, float]) -> list[TrialRow]:
-    others = (TrialStatus.PROPOSED, TrialStatus.RUNNING, TrialStatus.FAILED)
+    others = (TrialStatus.PROPOSED, TrialStatus.WAITING, TrialStatus.RUNNING, TrialStatus.FAILED)
     told = [t for t in trials if t.number in values or t.status in others]
     if len(told) <= MEMORY:
         return told

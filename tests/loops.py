@@ -255,8 +255,11 @@ def _submit() -> None:
     _before(Executor, "submit", lambda self, trial, work: trial == VICTIM)
 
 
-def _victims_job(on_start: Callable[[Path], None], after: Callable[[], None] = lambda: None) -> None:
-    """Act on the victim's first job of its own, before it starts and after the sandbox returned."""
+def _victims_job(
+    on_start: Callable[[Path], None], after: Callable[[], None] = lambda: None,
+    mine: Callable[[str, int | None], bool] = lambda kind, trial: kind == "transfer" and trial == VICTIM,
+) -> None:  # fmt: skip
+    """Act on the first job that is `mine` (the victim's own), before it starts and after the sandbox returned."""
     from aar.ledger import Lease
 
     real_start, real_run = Lease.start_attempt, ProcessSandbox.run
@@ -264,7 +267,7 @@ def _victims_job(on_start: Callable[[Path], None], after: Callable[[], None] = l
 
     def start_attempt(self: Any, attempt: str, kind: str, keys: Any, trial: int | None) -> None:
         real_start(self, attempt, kind, keys, trial)
-        if trial == VICTIM and kind == "transfer" and not marked:
+        if mine(kind, trial) and not marked:
             marked.append(attempt)
 
     def run(self: Any, launch: Any, cancel: threading.Event) -> Any:
@@ -330,6 +333,42 @@ def _seal() -> None:
     _after(Lease, "open_seal", lambda self, digest, trial: True)
 
 
+def _taking(strike: Callable[..., None]) -> None:
+    """The victim's job waits; then the loop dies beside the transaction that makes a trial of a person's proposal."""
+    from aar.ledger import Lease
+
+    _victims_job(_hold)
+    strike(Lease, "propose", lambda self, number, heeding=None, **fields: bool(heeding))
+
+
+def _controls() -> None:
+    """The first control waits; the workspace gets a file `closing` once a stop was heard."""
+    from aar.executor import Executor
+
+    folders: list[Path] = []
+
+    def start(folder: Path) -> None:
+        _hold(folder)
+        folders.append(folder)
+
+    _victims_job(start, mine=lambda kind, _: kind == "control")
+    real = Executor.ring
+
+    def ring(self: Executor) -> None:
+        real(self)
+        if self.closing.is_set():
+            (folders[0].parent.parent / "closing").touch()
+
+    Executor.ring = ring  # type: ignore[method-assign]
+
+
+def _code() -> None:
+    """Every recipe with logconf counts as written code."""
+    import aar.agent.inbox
+
+    vars(aar.agent.inbox)["written"] = lambda recipe: recipe.loss.name == "logconf"
+
+
 def _ended(kind: str, status: str = "ok") -> Callable[[], None]:
     """The first job of this kind is recorded, and nothing after it."""
 
@@ -363,7 +402,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "smoked": _ended("smoke"), "refused": _ended("smoke", "failed"), "learnt": _ended("transfer"),
     "applied": _ended("predict"),
     "submit": _submit, "job": _job, "result": _result, "record": _record, "fresh": _fresh, "seal": _seal,
-    "hold": lambda: _victims_job(_hold), "opened": lambda: _turn("system", 1),
-    "answered": lambda: _turn("assistant", 1), "acted": lambda: _turn("tool", 1),
-    "accepted": lambda: _turn("tool", 3),
+    "hold": lambda: _victims_job(_hold), "hold controls": _controls,
+    "take": lambda: _taking(_before), "taken": lambda: _taking(_after), "code": _code,
+    "opened": lambda: _turn("system", 1), "answered": lambda: _turn("assistant", 1),
+    "acted": lambda: _turn("tool", 1), "accepted": lambda: _turn("tool", 3),
 }  # fmt: skip

@@ -99,7 +99,9 @@ def test_help_imports_nothing_heavy(argv: list[str]) -> None:
 
 def test_help_names_every_command() -> None:
     text = aar("--help").out
-    for command in "run resume status trial confirm report ui tasks methods doctor sandbox".split():
+    names = "run resume status trial confirm report ui tasks methods doctor sandbox".split()
+    names += "steer propose pause unpause stop approve reject".split()
+    for command in names:
         assert re.search(rf"\b{command}\b", text), command
 
 
@@ -131,8 +133,16 @@ BAD = {
     "silent": ([*RUN, "--model", "m", "--base-url", "http://127.0.0.1:9/v1"], "m at 127.0.0.1:9/v1: Connection error"),
     "prices": ([*RUN, "--model", "openai:m", "--prices", "none.yaml"], "none.yaml: No such file or directory"),
     "sandbox": ([*RUN, "--sandbox", "dokcer"], "--sandbox 'dokcer': want auto, docker or process"),
+    "approve": ([*RUN, "--approve", "some"], "--approve 'some': want code or all"),
+    "steer": (["steer", "more"], "no ledger in"),
+    "propose": (["propose", "--recipe", "logconf"], "no ledger in"),
+    "pause": (["pause"], "no ledger in"),
+    "approve nothing": (["approve", "t1"], "no ledger in"),
     "trials": ([*RUN, "--trials", "0"], "Invalid value for '--trials'"),
     "option": ([*RUN, "--trails", "9"], "No such option: --trails"),
+    "tokens of nobody": ([*RUN, "--tokens", "9"], "--tokens 9: researcher optuna has no model"),
+    "dollars of nobody": ([*RUN, "--usd", "1"], "--usd 1: researcher optuna has no model"),
+    "unpriced": ([*RUN, "--usd", "1", "--model", "openai:nobody-knows"], "no price of openai:nobody-knows is known"),
     "endless": ([*RUN, "--gpu-hours", "1"], "--gpu-hours 1: task tiny uses no GPU"),
     "preset": ([*TRIAL, "--recipe", "logconff"], "unknown preset 'logconff' (did you mean 'logconf'?)"),
     "part": ([*TRIAL, SET, "loss=logcomf"], "loss: unknown part 'logcomf' (did you mean 'logconf'?)"),
@@ -306,15 +316,20 @@ def test_without_a_terminal_a_run_prints_plain_lines_and_where_to_look(searched:
     assert review.startswith(f"aar ui --workspace {searched.workspace} ") and "experiment aar/tiny" in review
 
 
-STATE_KEYS = {"search", "task", "status", "reason", "baselines", "trials", "confirmed", "spend"}
+STATE_KEYS = {
+    "search", "task", "status", "reason", "paused", "baselines", "trials", "confirmed", "messages", "spend",
+    "budget", "left", "forecast", "researcher",
+}  # fmt: skip
 TRIAL_KEYS = {
     "id", "status", "author", "recipe", "label", "pgr", "ci_low", "ci_high", "accuracy", "n_seeds", "reason",
-    "rationale", "predicted_pgr",
+    "rationale", "predicted_pgr", "predicted_low", "predicted_high", "refute", "source", "shares", "credit",
 }  # fmt: skip
 CONFIRMED = {
     "trial", "selected_pgr", "fresh_pgr", "sealed_pgr", "ci_low", "ci_high", "gain_over_matched_naive", "flags",
+    "audit",
 }  # fmt: skip
-SPEND = {"wall_seconds", "job_seconds", "gpu_hours", "looks", "openings"}
+SPEND = {"wall_seconds", "job_seconds", "gpu_hours", "looks", "openings", "tokens", "usd"}
+BUDGET = {"trials", "hours", "gpu_hours", "tokens", "usd"}
 
 
 def test_status_as_json_is_a_contract(searched: Searched) -> None:
@@ -345,7 +360,9 @@ def test_status_as_json_is_a_contract(searched: Searched) -> None:
     for other in others:
         assert winner["fresh_pgr"] >= other["fresh_pgr"], "the winner is chosen on fresh seeds"
         assert other["sealed_pgr"] is None and other["gain_over_matched_naive"] is None
-    assert told["spend"].keys() == SPEND
+    assert told["spend"].keys() == SPEND and told["budget"].keys() == told["left"].keys() == BUDGET
+    assert (told["budget"]["trials"], told["left"]["trials"], told["left"]["hours"]) == (3, 0, None)
+    assert told["forecast"] == {"more_trials": 0, "limited_by": "trials", "ends_at": told["forecast"]["ends_at"]}
     assert told["spend"]["openings"] == 1 and told["spend"]["looks"] > 4 and told["spend"]["wall_seconds"] > 0
 
 

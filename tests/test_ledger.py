@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -216,3 +217,41 @@ def test_a_search_on_a_database_server_ends_as_one_on_sqlite(tmp_path: Path) -> 
             if url:
                 tables.meta.drop_all(here.ledger.engine)
     assert ends[0] == ends[1] and len(ends[0]) == 5
+
+
+def test_a_message_is_handled_with_what_it_causes_or_not_at_all(ledger: Ledger) -> None:
+    ledger.post("s-1", "propose", {"label": "logconf"})
+    ledger.post("other", "steer", {"text": "of another search"})
+    (message,) = ledger.messages("s-1")
+    assert (message.kind, message.payload, message.handled) == ("propose", {"label": "logconf"}, None)
+    lease = ledger.hold("s-1")
+    lease.propose(0, **fields())
+    with pytest.raises(IntegrityError):
+        lease.propose(0, {message.id: "t0"}, **fields())
+    assert ledger.messages("s-1", unheeded=True) == [message], "the proposal failed, so the message still waits"
+    lease.propose(1, {message.id: "t1"}, **fields(1))
+    lease.set_search({message.id: "again"})
+    (heeded,) = ledger.messages("s-1", "propose")
+    assert heeded.handled is not None and heeded.outcome == "t1", "once"
+    assert ledger.messages("s-1", unheeded=True) == [] == ledger.messages("s-1", "steer")
+
+
+def test_a_question_is_put_once_while_it_is_open(ledger: Ledger) -> None:
+    lease = ledger.hold("s-1")
+    lease.ask("which?", 1)
+    lease.ask("which?", 1)
+    (asked,) = ledger.messages("s-1", "question")
+    lease.set_search({asked.id: "that one"})
+    lease.ask("which?", 1)
+    assert [m.outcome for m in ledger.messages("s-1", "question")] == ["that one", None]
+
+
+def test_who_writes_a_search_is_known_while_it_lives(ledger: Ledger) -> None:
+    assert ledger.holder("s-1") is None
+    with ledger.hold("s-1"):
+        assert str(os.getpid()) in (ledger.holder("s-1") or "")
+    assert ledger.holder("s-1") is None
+    ledger.hold("s-1")
+    with ledger.engine.begin() as c:
+        c.execute(update(tables.leases).values(holder=f"{socket.gethostname()}:1:1"))
+    assert ledger.holder("s-1") is None, "its process is gone"

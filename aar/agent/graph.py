@@ -11,24 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
+from aar.agent.budget import Outlook, outlook
+from aar.agent.inbox import MOST_WAITING, Inbox, hypothesis
 from aar.agent.reasons import findings
 from aar.agent.researchers import Researcher, Situation, naive, preset_share
 from aar.executor import Stopped
-from aar.ledger import TrialRow
+from aar.ledger import Heeding, TrialRow
 from aar.methods import Able, fill, illegal, label, recipe_hash
 from aar.runner.bench import Bench
 from aar.runner.confirm import confirm
 from aar.runner.trial import Runner
 from aar.runner.units import orphans
-from aar.types import AarError, Hypothesis, TrialStatus, Word, canonical_json
-
-
-class Budget(Word):
-    """Whichever comes first ends the search. Trial 0 and the confirmation are outside."""
-
-    trials: int | None = None
-    hours: float | None = None
-    gpu_hours: float | None = None
+from aar.types import AarError, Hypothesis, TrialStatus, canonical_json
 
 
 class State(TypedDict):
@@ -46,74 +40,94 @@ class Loop:
     bench: Bench
     runner: Runner
     researcher: Researcher
-    budget: Budget
     report: Callable[[], None]
+    inbox: Inbox
     confirm_top: int = 3
     controls: bool = True
     clock: float = field(default_factory=time.monotonic)
     exhausted: bool = False
+    settled: bool = False
 
     def trials(self) -> list[TrialRow]:
         """The search's trials now."""
         return self.bench.ledger.trials(self.bench.search)
 
     def survey(self, state: State) -> dict[str, Any]:
-        """Baselines, and naive as trial 0."""
+        """Baselines, and naive as trial 0. A search that was paused when its process ended stays so."""
+        while self.inbox.paused:
+            self._heed()
+            self._wait(idle=True)
+        self._heed()
         self.runner.baselines()
         if not self.trials():
             self._propose(0, naive())
         return {"running": sorted(self.bench.executor.running)}
 
     def hypothesise(self, state: State) -> dict[str, Any]:
-        """One proposal for each free slot, committed before anything is submitted."""
-        self._stop_if_told()
+        """One proposal for each free slot, committed before anything is submitted; a person's come first."""
+        self._heed()
+        self.settled = True
         trials = self.trials()
-        while self._free(trials) > 0 and self.left(trials):
+        while self._free(trials) > 0 and not self._held():
             if trials[0].view is None and trials[0].status in (TrialStatus.PROPOSED, TrialStatus.RUNNING):
                 break  # every reason and prediction is measured against naive: it goes first
+            asked = self.inbox.proposal()
+            waiting = sum(1 for t in trials if t.status is TrialStatus.WAITING)
+            if asked is None and not (self.left(trials) and waiting < MOST_WAITING):
+                break
             number = trials[-1].number + 1
-            presets = preset_share(self.budget.trials, number)
-            task = self.bench.problem.task
-            now = Situation(task, trials, number, self.bench.seed, presets)
-            hypothesis = self.researcher.propose(now)
-            if hypothesis is None:
+            presets = preset_share(self.inbox.budget.trials, number)
+            now = Situation(
+                self.bench.problem.task, trials, number, self.bench.seed, presets,
+                steering=self.inbox.steering(), questions=self.inbox.questions(),
+                budget=self.outlook(trials).words,
+            )  # fmt: skip
+            made = hypothesis(asked, now) if asked else self.researcher.propose(now)
+            if made is None:
                 self.exhausted = True
                 break
-            self._propose(number, hypothesis)
+            self._propose(number, made, {asked.id: f"t{number}"} if asked else None)
+            self.settled = False
             trials = self.trials()
         return {}
 
     def review(self, state: State) -> dict[str, Any]:
-        """Illegal proposals are rejected, repeats become more seeds of what they repeat; both with a reason."""
+        """Illegal proposals are rejected, repeats become more seeds of what they repeat; both with a reason.
+
+        What needs a person's leave waits for it.
+        """
         first: dict[str, int] = {}
-        task = self.bench.problem.task
-        for t in self.trials():
-            if t.status is TrialStatus.PROPOSED:
-                try:
-                    reason = illegal(fill(t.recipe, task.training.strong), Able.of(task))
-                except AarError as error:
-                    reason = str(error)
-                if reason is not None:
-                    self.bench.lease.set_trial(
-                        t.number, mirror=True, status=TrialStatus.REJECTED, reason=reason, finished=time.time()
-                    )
-                    continue
-                if t.hash in first:
-                    self.bench.lease.set_trial(t.number, status=TrialStatus.DUPLICATE, parent=first[t.hash])
-            if t.status is not TrialStatus.REJECTED:
+        task, lease, trials = self.bench.problem.task, self.bench.lease, self.trials()
+        for t in trials:
+            if t.status not in (TrialStatus.PROPOSED, TrialStatus.WAITING, TrialStatus.REJECTED):
                 first.setdefault(t.hash, t.number)
+        for t in trials:
+            if t.status is not TrialStatus.PROPOSED:
+                continue
+            try:
+                reason = illegal(fill(t.recipe, task.training.strong), Able.of(task))
+            except AarError as error:
+                reason = str(error)
+            if reason is not None:
+                now = time.time()
+                lease.set_trial(t.number, mirror=True, status=TrialStatus.REJECTED, reason=reason, finished=now)
+            elif self.inbox.waits(t):
+                lease.set_trial(t.number, status=TrialStatus.WAITING)
+            elif first.setdefault(t.hash, t.number) != t.number:
+                lease.set_trial(t.number, status=TrialStatus.DUPLICATE, parent=first[t.hash])
         return {}
 
     def submit(self, state: State) -> dict[str, Any]:
-        """Every trial that is not over gets a slot; one that is under way is left alone."""
-        for t in self.trials():
-            if t.finished is None:
+        """Every trial that is not over and waits for nobody gets a slot; one that is under way is left alone."""
+        for t in [] if self._held() else self.trials():
+            if t.finished is None and t.status is not TrialStatus.WAITING:
                 self.bench.executor.submit(t.number, lambda n=t.number: self.runner.run(n))  # type: ignore[misc]
         return {"running": sorted(self.bench.executor.running)}
 
     def collect(self, state: State) -> dict[str, Any]:
-        """Wait for at least one trial to end."""
-        self.bench.executor.collect()
+        """Wait for at least one trial to end, or for a message where only that can change anything."""
+        waiting = any(t.status is TrialStatus.WAITING for t in self.trials())
+        self._wait(idle=self._held() or (self.settled and waiting))
         return {"running": sorted(self.bench.executor.running)}
 
     def reflect(self, state: State) -> dict[str, Any]:
@@ -134,7 +148,8 @@ class Loop:
     def decide(self, state: State) -> str:
         """On with the loop while there is budget or work under way; then confirm."""
         trials = self.trials()
-        if any(t.finished is None for t in trials) or self.left(trials):
+        more = any(t.finished is None for t in trials) or self.left(trials) or self.inbox.proposal() is not None
+        if more or self._held():
             return "hypothesise"
         return "confirm"
 
@@ -155,31 +170,44 @@ class Loop:
         """Mark the search complete and write its report."""
         self.bench.lease.lose_attempts()
         orphans(self.bench)
-        self.bench.lease.set_search(status="complete", reason=None, finished=time.time())
+        self.bench.lease.set_search(self.inbox.leftover(), status="complete", reason=None, finished=time.time())
         self.report()
         return {}
 
-    def left(self, trials: list[TrialRow]) -> bool:
-        """Is there budget for one more trial?"""
-        used = len(trials) - 1
-        if self.exhausted:
-            return False
-        if self.budget.trials is not None and used >= self.budget.trials:
-            return False
-        spent = self.bench.ledger.spent(self.bench.search)
-        hours = (spent["wall_seconds"] + time.monotonic() - self.clock) / 3600
-        if self.budget.hours is not None and hours >= self.budget.hours:
-            return False
-        return self.budget.gpu_hours is None or spent["gpu_seconds"] / 3600 < self.budget.gpu_hours
+    def outlook(self, trials: list[TrialRow]) -> Outlook:
+        """What is left to spend, and how far it goes."""
+        return outlook(self.bench.ledger, self.bench.search, trials, time.monotonic() - self.clock)
 
-    def _stop_if_told(self) -> None:
-        if self.bench.executor.cancel.is_set():
+    def left(self, trials: list[TrialRow]) -> bool:
+        """Is there budget for one more trial, and something to try?"""
+        return not self.exhausted and self.outlook(trials).one_more
+
+    def _heed(self) -> None:
+        """Act on messages.
+
+        Raises:
+            Stopped: the search was told to stop, and nothing runs that is to end by itself.
+        """
+        executor = self.bench.executor
+        if executor.cancel.is_set() or (executor.closing.is_set() and not executor.running):
             raise Stopped
+        self.inbox.heed()
+
+    def _held(self) -> bool:
+        """Is nothing new to begin?"""
+        return self.bench.executor.closing.is_set() or self.inbox.paused
+
+    def _wait(self, idle: bool) -> None:
+        began, running = time.monotonic(), bool(self.bench.executor.running)
+        self.bench.executor.collect(idle)
+        if not running:
+            self.clock += time.monotonic() - began  # waiting for a person is no work
 
     def _free(self, trials: list[TrialRow]) -> int:
-        return self.bench.executor.slots - sum(1 for t in trials if t.finished is None)
+        over = sum(1 for t in trials if t.finished is not None or t.status is TrialStatus.WAITING)
+        return self.bench.executor.slots - len(trials) + over
 
-    def _propose(self, number: int, hypothesis: Hypothesis) -> None:
+    def _propose(self, number: int, hypothesis: Hypothesis, heeding: Heeding | None = None) -> None:
         base, code = self.bench.problem.task.training.strong, hypothesis.code
         recipe = hypothesis.recipe if code is None else hypothesis.recipe.carrying(code)
         try:
@@ -189,6 +217,7 @@ class Loop:
             filled, name = recipe, "illegal"
         self.bench.lease.propose(
             number,
+            heeding,
             written=[code if code is not None and w.digest == code.digest else w for w in recipe.written],
             status=TrialStatus.PROPOSED,
             author=hypothesis.author,

@@ -15,7 +15,7 @@ from aar.types import Hypothesis, Recipe, TaskSpec
 class Situation(NamedTuple):
     """What a researcher knows when asked: the task, all trials so far, which trial is next, what is left to spend.
 
-    `steering` is what a person said so far, oldest first.
+    `steering` are a person's words so far, oldest first; `questions` what was asked and is not answered yet.
     """
 
     task: TaskSpec
@@ -24,6 +24,7 @@ class Situation(NamedTuple):
     seed: int
     presets: int
     steering: Sequence[str] = ()
+    questions: Sequence[str] = ()
     budget: str = ""
 
     @property

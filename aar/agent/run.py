@@ -11,11 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aar.agent.graph import Budget, Loop, compile_graph
+from aar.agent.budget import afford
+from aar.agent.graph import Loop, compile_graph
+from aar.agent.inbox import Inbox
 from aar.agent.mixed import Mixed
 from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
 from aar.executor import Executor, Stopped, stopping
 from aar.ledger import LeaseLost, Ledger
+from aar.runner.audit import protected
 from aar.runner.bench import Bench, Problem
 from aar.runner.trial import Runner
 from aar.runner.units import JobFailed, orphans
@@ -25,12 +28,18 @@ from aar.tracking import Mirror
 from aar.types import AarError, Recipe, TaskSpec, Word, canonical_json
 
 if TYPE_CHECKING:
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
     from aar.agent.llm.model import Model
 
 WITH_MODEL = ("llm", "mixed")
 """Researchers that ask a model; mixed does without where there is none."""
 NODES_PER_TRIAL = 6
+OTHER_NODES = 100_000
+"""Rounds of the loop that end no trial: one for each message."""
 FLUSH_SECONDS = 60.0
+PRUNE_EVERY = 100
+"""Steps of the graph between two prunings of its checkpoints."""
 
 
 class Plan(Word):
@@ -40,19 +49,24 @@ class Plan(Word):
     trials: int | None = 20
     hours: float | None = None
     gpu_hours: float | None = None
+    tokens: int | None = None
+    usd: float | None = None
     researcher: str = "optuna"
     confirm_top: int = 3
     controls: bool = True
     recipe: Recipe | None = None
     presets: tuple[str, ...] = ()
+    approve: str = ""
     model: str | None = None
     base_url: str | None = None
     voices: int = 1
     directions: tuple[str, ...] = ()
     prices: str | None = None
+    experiment: str = ""
     sandbox: str = ""
     slots: int = 1
     code: str = ""
+    protected: dict[str, str] = {}
 
 
 def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> str:
@@ -62,7 +76,7 @@ def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> st
         AarError: the task, its data or its models are not usable.
     """
     problem = Problem.of(task, settings)
-    plan = plan.model_copy(update={"code": problem.code})
+    plan = plan.model_copy(update={"code": problem.code, "protected": protected(problem)})
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
     search = f"{task.name}-{''.join(secrets.choice(alphabet) for _ in range(4))}"
     ledger.create_search(
@@ -126,23 +140,24 @@ def work(
     """Run a search from wherever the ledger says it is to its end; how many records still wait for tracking.
 
     Raises:
-        Stopped: Ctrl-C or SIGTERM; the ledger is whole and `aar resume` goes on.
+        Stopped: Ctrl-C, SIGTERM or `aar stop`; the ledger is whole and `aar resume` goes on.
         AarError: the search cannot go on; the reason is in the ledger too.
     """
     _, plan = load(ledger, search)
     with opened(ledger, settings, search) as bench:
         update = plan.model_copy(update={"sandbox": bench.sandbox.name, "slots": bench.executor.slots})
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
-        budget = Budget(trials=plan.trials, hours=plan.hours, gpu_hours=plan.gpu_hours)
-        researcher = _researcher(plan, bench)
-        loop = Loop(bench, Runner(bench), researcher, budget, report, plan.confirm_top, plan.controls)
+        inbox = Inbox(bench, plan.approve)
+        loop = loop_of(plan, bench, inbox, report)
         mirror = Mirror(ledger, settings)
         mirror.start()
         try:
-            with stopping(bench.executor.cancel), watch():
+            with stopping(bench.executor.cancel), inbox.listening(), watch():
                 _invoke(loop, settings, plan)
         except Stopped:
-            bench.lease.set_search(status="stopped", reason="stopped by hand")
+            asked = {m.id: "stopped" for m in ledger.messages(search, "stop", unheeded=True)}
+            reason = "stopped by aar stop" if asked else "stopped by hand"
+            bench.lease.set_search(asked, status="stopped", reason=reason)
             raise
         except (AarError, JobFailed) as error:
             told = error.told() if isinstance(error, JobFailed) else str(error)
@@ -157,6 +172,11 @@ def work(
     return waiting
 
 
+def loop_of(plan: Plan, bench: Bench, inbox: Inbox, report: Callable[[], None]) -> Loop:
+    """The loop that a plan asks for."""
+    return Loop(bench, Runner(bench), _researcher(plan, bench), report, inbox, plan.confirm_top, plan.controls)
+
+
 def _researcher(plan: Plan, bench: Bench) -> Researcher:
     if plan.recipe:
         return Human(plan.recipe)
@@ -168,7 +188,8 @@ def _researcher(plan: Plan, bench: Bench) -> Researcher:
     if plan.model is not None:
         from aar.agent.llm.researcher import LLM
 
-        asked = LLM(bench, model_of(plan, bench.executor.cancel), plan.voices, plan.directions)
+        model = model_of(plan, bench.executor.cancel)
+        asked = LLM(bench, model, plan.voices, plan.directions, lambda: afford(bench.ledger, bench.search))
     if plan.researcher == "mixed":
         return Mixed(asked)
     if asked is None:
@@ -196,12 +217,22 @@ def _invoke(loop: Loop, settings: Settings, plan: Plan) -> None:
 
     folder = settings.folder("searches") / loop.bench.search
     folder.mkdir(parents=True, exist_ok=True)
-    limit = 1000 + NODES_PER_TRIAL * (plan.trials or 100_000)
+    limit = OTHER_NODES + NODES_PER_TRIAL * (plan.trials or 100_000)
     config = {"configurable": {"thread_id": loop.bench.search}, "recursion_limit": limit}
     with SqliteSaver.from_conn_string(str(folder / "graph.sqlite")) as saver:
         graph = compile_graph(loop, saver)
         start = {"search": loop.bench.search, "running": [], "step": 0}
-        graph.invoke(start, config, durability="sync")
+        for n, _ in enumerate(graph.stream(start, config, durability="sync")):
+            if n % PRUNE_EVERY == 0:
+                prune(saver, loop.bench.search)
+
+
+def prune(saver: SqliteSaver, thread: str) -> None:
+    """Drop all checkpoints but the latest: none is ever read back (the saver's own `prune` is not written yet)."""
+    with saver.cursor() as c:
+        for table in ("checkpoints", "writes"):
+            latest = "(SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = ?)"
+            c.execute(f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id < {latest}", (thread, thread))
 
 
 def latest(ledger: Ledger, statuses: tuple[str, ...] = ()) -> str | None:

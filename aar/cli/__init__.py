@@ -9,8 +9,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from aar import __version__
-from aar.cli.options import DEFAULT, Backend, Json, Sets, Workspace
+from aar.cli.comparing import app as comparing_app
+from aar.cli.options import DEFAULT, Backend, Json, Sets, Tokens, Usd, Workspace
 from aar.cli.oversight import app as oversight_app
+from aar.cli.steering import app as steering_app
+from aar.cli.tasks import sandbox_app, tasks_app
 from aar.types import AarError
 
 app = typer.Typer(
@@ -21,11 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-tasks_app = typer.Typer(help="List tasks; show or check one.", invoke_without_command=True)
-sandbox_app = typer.Typer(help="The Docker sandbox's image.", no_args_is_help=True)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(oversight_app, name="oversight")
 app.add_typer(sandbox_app, name="sandbox")
+app.add_typer(steering_app)
+app.add_typer(comparing_app)
 
 
 def _version(wanted: bool) -> None:
@@ -51,6 +54,8 @@ def run(
     ] = None,
     hours: Annotated[float | None, typer.Option(min=0.0, help="Wall hours of searching.")] = None,
     gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of searching.")] = None,
+    tokens: Tokens = None,
+    usd: Usd = None,
     seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes seeds and proposals.")] = 0,
     researcher: Annotated[
         str | None,
@@ -82,6 +87,9 @@ def run(
     sets: Sets = None,
     top: Annotated[int, typer.Option(min=1, max=20, help="How many go on to fresh seeds.")] = 3,
     controls: Annotated[bool, typer.Option(help="Run controls of what was confirmed.")] = True,
+    approve: Annotated[
+        str, typer.Option(help="code, all: which trials wait for `aar approve`: those with written code, or all.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="A 1 % pass end to end, and a forecast.")] = False,
 ) -> None:
     """Search for the best weak-to-strong method on a task, confirm it, and report."""
@@ -89,21 +97,28 @@ def run(
 
     searching.run(
         task, workspace, sandbox, sets or [], seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours,
-        researcher=researcher, model=model, base_url=base_url, voices=researchers, directions=direction or [],
-        prices=prices, presets=presets or [], top=top, controls=controls, dry_run=dry_run,
+        tokens=tokens, usd=usd, researcher=researcher, model=model, base_url=base_url, voices=researchers,
+        directions=direction or [], prices=prices, presets=presets or [], top=top, controls=controls,
+        approve=approve, dry_run=dry_run,
     )  # fmt: skip
 
 
 @app.command()
 def resume(
     search: Annotated[str | None, typer.Argument(help="A search's id; the latest unfinished one without it.")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Another budget, in place of what was given.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="Likewise.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="Likewise.")] = None,
+    tokens: Tokens = None,
+    usd: Usd = None,
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
 ) -> None:
     """Go on with a search that was stopped or killed. Nothing is spent twice."""
     from aar.cli import searching
 
-    searching.resume(search, workspace, sandbox)
+    new = {"trials": trials, "hours": hours, "gpu_hours": gpu_hours, "tokens": tokens, "usd": usd}
+    searching.resume(search, workspace, sandbox, {name: value for name, value in new.items() if value is not None})
 
 
 @app.command()
@@ -239,59 +254,6 @@ def doctor(json: Json = False, workspace: Workspace = DEFAULT) -> None:
     from aar.cli import listing
 
     listing.doctor(json, workspace)
-
-
-@tasks_app.callback()
-def _tasks(context: typer.Context, json: Json = False) -> None:
-    if context.invoked_subcommand is None:
-        from aar.cli import listing
-
-        listing.tasks(json)
-
-
-@tasks_app.command("show")
-def _tasks_show(
-    name: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
-    json: Json = False,
-    workspace: Workspace = DEFAULT,
-    sets: Sets = None,
-) -> None:
-    """Three rendered rows, split sizes, class balance, digest."""
-    from aar.cli import listing
-
-    listing.task_show(name, json, workspace, sets or [])
-
-
-@tasks_app.command("check")
-def _tasks_check(
-    file: Annotated[
-        str | None, typer.Argument(help="A task's name, or the path of a YAML. Every known task with --offline alone.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only the file and its sample rows: no data.")] = False,
-    workspace: Workspace = DEFAULT,
-    sets: Sets = None,
-) -> None:
-    """Read a task, prepare its data, find its models; say what is wrong."""
-    from aar.cli import listing
-
-    if offline:
-        listing.task_check_offline(file, sets or [])
-    elif file is None:
-        fail("name a task, or give --offline to check the files of all of them")
-    else:
-        listing.task_check(file, workspace, sets or [])
-
-
-@sandbox_app.command("build")
-def _sandbox_build(
-    base_image: Annotated[
-        str | None, typer.Option(help="An image with the host's Python; found or made without it.")
-    ] = None,
-) -> None:
-    """Build the image jobs run in, out of a wheel of this package and a wheelhouse."""
-    from aar.cli import listing
-
-    listing.sandbox_build(base_image)
 
 
 def fail(message: str) -> NoReturn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -54,6 +54,8 @@ def run(
     trials: int | None,
     hours: float | None,
     gpu_hours: float | None,
+    tokens: int | None,
+    usd: float | None,
     researcher: str | None,
     model: str | None,
     base_url: str | None,
@@ -63,12 +65,16 @@ def run(
     presets: Sequence[str],
     top: int,
     controls: bool,
+    approve: str,
     dry_run: bool,
 ) -> None:
     """A new search, or the forecast of one."""
+    from aar.agent.inbox import APPROVALS
     from aar.agent.researchers import RESEARCHERS
     from aar.tasks import load_task
 
+    if approve not in APPROVALS:
+        raise AarError(f"--approve {approve!r}: want code or all")
     settings = settings_of(workspace, sandbox)
     if researcher is None and not presets or researcher in WITH_MODEL:
         model, base_url = model or settings.model, base_url or settings.base_url
@@ -88,14 +94,11 @@ def run(
     spec, _ = load_task(task, sets)
     if trials is None and hours is None and gpu_hours is None:
         trials = (len(presets) or len(PRESETS) - 1) if researcher == "presets" else DEFAULT_TRIALS
-    if gpu_hours is not None and not spec.limits.gpus and trials is None and hours is None:
-        raise AarError(
-            f"--gpu-hours {gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
-        )
-    plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, researcher=researcher,
-                presets=tuple(presets), confirm_top=top, controls=controls, model=model,
-                base_url=None if base_url is None else server_of(base_url), voices=voices,
+    plan = Plan(seed=seed, trials=trials, hours=hours, gpu_hours=gpu_hours, tokens=tokens, usd=usd,
+                researcher=researcher, presets=tuple(presets), confirm_top=top, controls=controls, approve=approve,
+                model=model, base_url=None if base_url is None else server_of(base_url), voices=voices,
                 directions=tuple(directions), prices=str(prices.absolute()) if prices else None)  # fmt: skip
+    _demand_end(plan, spec)
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
@@ -116,6 +119,24 @@ def run(
     _work(ledger, settings, create(ledger, settings, spec, plan), console)
 
 
+def _demand_end(plan: Plan, spec: TaskSpec) -> None:
+    """Refuse a budget that nothing would ever use up."""
+    from aar.agent.llm.prices import load_prices
+
+    if plan.gpu_hours is not None and not spec.limits.gpus and plan.trials is None and plan.hours is None:
+        raise AarError(
+            f"--gpu-hours {plan.gpu_hours:g}: task {spec.name} uses no GPU (limits.gpus: 0); give --trials or --hours"
+        )
+    for name, value in (("--tokens", plan.tokens), ("--usd", plan.usd)):
+        if value is not None and plan.model is None:
+            raise AarError(
+                f"{name} {value:g}: researcher {plan.researcher} has no model, which costs none; leave it out"
+            )
+    prices = load_prices(Path(plan.prices) if plan.prices else None)
+    if plan.usd is not None and plan.model is not None and prices.of(plan.model) is None:
+        raise AarError(f"--usd {plan.usd:g}: no price of {plan.model} is known; give it by --prices, or --tokens")
+
+
 def ready(plan: Plan) -> str:
     """A word from the model, so that a wrong key or name costs nothing; what it is called and what it costs.
 
@@ -131,17 +152,22 @@ def ready(plan: Plan) -> str:
     return f"{model.name}, ${price.read:g} in and ${price.written:g} out per million tokens on {model.prices.date}"
 
 
-def resume(search: str | None, workspace: Path, sandbox: str) -> None:
-    """The rest of a search."""
+def resume(search: str | None, workspace: Path, sandbox: str, budget: Mapping[str, float]) -> None:
+    """The rest of a search; `budget` is what is to be changed of it."""
     settings = settings_of(workspace, sandbox)
     ledger = ledger_of(settings)
     chosen = search or latest(ledger, UNFINISHED)
     if chosen is None:
         raise AarError(f"no unfinished search in {settings.root}; `aar run TASK` starts one")
-    load(ledger, chosen)
+    task, plan = load(ledger, chosen)
     row = ledger.search(chosen)
     assert row is not None
     console = screen()
+    if budget:
+        if ledger.opened(chosen):
+            raise AarError(f"{chosen} has opened its seal: no budget lets it go on; start a new search")
+        _demand_end(plan.model_copy(update=dict(budget)), task)
+        ledger.post(chosen, "budget", budget)
     if row["status"] == "complete":
         console.print(f"{chosen} is complete; `aar status {chosen}` shows it")
         return

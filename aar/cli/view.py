@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,19 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aar.ledger import Ledger, TrialRow
+from aar.agent.budget import Outlook, outlook
+from aar.agent.inbox import paused
+from aar.ledger import Ledger, Message, TrialRow
 from aar.methods import short
 from aar.sandbox.outputs import BadOutput, read_jsonl
 from aar.sandbox.protocol import PROGRESS_BYTES
-from aar.types import PublicScore, TrialStatus, Word
+from aar.types import PublicScore, TrialStatus
 
 POLL_SECONDS = 0.5
 MARKS = {
     TrialStatus.COMPLETE: "[green]✓[/]", TrialStatus.PRUNED: "[yellow]✗[/]", TrialStatus.FAILED: "[red]✗[/]",
     TrialStatus.REJECTED: "[red]✗[/]", TrialStatus.DUPLICATE: "[dim]=[/]",
-    TrialStatus.RUNNING: "●", TrialStatus.PROPOSED: "○",
+    TrialStatus.RUNNING: "●", TrialStatus.PROPOSED: "○", TrialStatus.WAITING: "[yellow]?[/]",
 }  # fmt: skip
 
 
@@ -65,8 +68,35 @@ def trial_line(t: TrialRow) -> str:
     if t.status in (TrialStatus.RUNNING, TrialStatus.PROPOSED):
         predicted = f"predicts {t.predicted_pgr:.2f}  ".replace("0.", ".") if t.predicted_pgr is not None else ""
         return f"{head} {predicted}[dim]{escape(t.rationale)}[/]"
+    if t.status is TrialStatus.WAITING:
+        return f"{head} [yellow]waits for leave: aar approve t{t.number}, or aar reject t{t.number}[/]"
     reason = (t.reason or "").splitlines()
     return f"{head} {t.status}: {escape(reason[0] if reason else '')}"
+
+
+def message_line(m: Message) -> str:
+    """What was said, when, and what came of it, as one line of console markup."""
+    at = time.strftime("%H:%M", time.localtime(m.at))
+    came = "" if m.outcome in (None, "seen") else f" → {m.outcome}"
+    return f"» {at}  {escape(m.words)}[dim]{escape(came)}[/]"
+
+
+def notices(messages: Sequence[Message]) -> list[str]:
+    """What a person should know or do now: a pause, open questions, what nobody has acted on yet."""
+    out = ["[yellow]paused; aar unpause goes on[/]"] if paused(messages) else []
+    for m in messages:
+        if m.handled is None and m.kind == "question":
+            out.append(f"[yellow]{escape(m.words)}[/]   [dim]aar steer answers[/]")
+        elif m.handled is None and m.kind not in ("pause", "unpause"):
+            out.append(f"{message_line(m)} [dim]not taken up yet[/]")
+    return out
+
+
+def spendings(now: Outlook) -> list[str]:
+    """What was spent beside time: GPU hours, and what a model cost, where one was asked."""
+    spent = now.spent
+    dollars = f", ${spent['usd']:.2f}" if spent["usd"] else ""
+    return [f"GPU-h {spent['gpu_hours']:.2g}"] + ([f"{spent['tokens']:.0f} tokens{dollars}"] if spent["tokens"] else [])
 
 
 class View:
@@ -79,7 +109,6 @@ class View:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="view", daemon=True)
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
-        self._first = sum(1 for t in ledger.trials(search) if t.finished is not None)
 
     def __enter__(self) -> View:
         if self._live:
@@ -109,45 +138,47 @@ class View:
         for t in trials:
             if t.number == 0 and t.view is not None:
                 self._once("gap", baseline_line(t.view))
+            if t.status is TrialStatus.WAITING:
+                self._once((t.number, t.status), "  " + trial_line(t))
             if t.finished is not None:
                 self._once((t.number, t.status, t.reason), "  " + trial_line(t))
-        if trials and all(t.finished for t in trials) and self.ledger.attempts(self.search, "running"):
-            plan = _Plan.of(row)
-            if plan.trials is not None and len(trials) > plan.trials:
-                self._once("confirm", "  confirming the best on fresh seeds (fresh weak models too) ...")
+        messages = self.ledger.messages(self.search)
+        for m in messages:
+            if m.at > self.began and (m.handled is not None or m.kind == "question"):
+                self._once(("message", m.id), "  " + message_line(m))
+        now = outlook(self.ledger, self.search, trials)
+        over = trials and all(t.finished for t in trials) and not now.one_more
+        if over and self.ledger.attempts(self.search, "running"):
+            self._once("confirm", "  confirming the best on fresh seeds (fresh weak models too) ...")
         if self._live:
-            self._live.update(self._panel(row, trials))
+            self._live.update(self._panel(now, trials, messages))
 
     def _once(self, key: Any, line: str) -> None:
         if key not in self._said:
             self._said.add(key)
             self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
-    def _panel(self, row: Any, trials: list[TrialRow]) -> RenderableType:
-        plan = _Plan.of(row)
+    def _panel(self, now: Outlook, trials: list[TrialRow], messages: list[Message]) -> RenderableType:
         lines: list[RenderableType] = [
             Text.from_markup("  " + trial_line(t), overflow="ellipsis") for t in trials if t.finished is None
         ]
         lines += [
             Text(line, style="dim") for a in self.ledger.attempts(self.search, "running") if (line := self._job(a))
         ]
+        lines += [Text.from_markup("  " + notice, overflow="ellipsis") for notice in notices(messages)]
         done = sum(1 for t in trials if t.finished is not None and t.number > 0)
-        elapsed = time.time() - self.began
-        total = plan.trials
+        total = None if "trials" not in now.left else int(now.left["trials"] + now.spent["trials"])
         scored = [t for t in trials if t.view is not None and t.view.pgr is not None]
         best = max(scored, key=lambda t: t.view.accuracy if t.view else 0.0, default=None)
-        parts = [f"{done}/{total}" if total else f"{done} trials", duration(elapsed)]
-        fresh = done - max(0, self._first - 1)
-        if total and fresh > 0:
-            parts.append(f"about {duration(elapsed / fresh * (total - done))} left")
+        parts = [f"{done}/{total}" if total else f"{done} trials", duration(time.time() - self.began)]
         failed = sum(1 for t in trials if t.status is TrialStatus.FAILED)
-        spent = self.ledger.spent(self.search)
-        parts += [f"{failed} failed", f"GPU-h {spent['gpu_seconds'] / 3600:.2g}"]
+        looks = self.ledger.spent(self.search)["looks"]
+        parts += [f"{failed} failed", f"{looks:.0f} looks", *spendings(now)]
         head = f"best t{best.number} {pgr_text(best.view)}   " if best else ""
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=total, completed=done, width=24) if total else ProgressBar(pulse=True, width=24)
         grid.add_row(bar, Text(head + "   ".join(parts)))
-        return Group(*lines, grid)
+        return Group(*lines, grid, Text(f"  {now.words}", style="dim", overflow="ellipsis", no_wrap=True))
 
     def _job(self, attempt: Any) -> str:
         """A running job's last word: `    ▸ t3 transfer   seed 2   step 40/126   loss .61   2500/s`."""
@@ -166,16 +197,6 @@ class View:
         step = f"step {last['step']:.0f}/{last['steps']:.0f}"
         speed = f"loss {short(float(last['loss']))}   {last['examples_s']:.0f}/s"
         return f"{head}   seed {last['seed']:.0f}   {step}   {speed}"
-
-
-class _Plan(Word):
-    trials: int | None = None
-
-    @classmethod
-    def of(cls, row: Any) -> _Plan:
-        import json
-
-        return cls(trials=json.loads(row["plan"]).get("trials"))
 
 
 def baseline_line(view: PublicScore) -> str:

@@ -5,8 +5,8 @@ writes carry the lease's fence and fail with `LeaseLost` once somebody else has 
 """
 
 from aar.ledger.lease import LeaseHeld, LeaseLost
-from aar.ledger.records import TrialRow, UnitRow
+from aar.ledger.records import Message, TrialRow, UnitRow
 from aar.ledger.store import Ledger
-from aar.ledger.writer import Lease
+from aar.ledger.writer import Heeding, Lease
 
-__all__ = ["Lease", "LeaseHeld", "LeaseLost", "Ledger", "TrialRow", "UnitRow"]
+__all__ = ["Heeding", "Lease", "LeaseHeld", "LeaseLost", "Ledger", "Message", "TrialRow", "UnitRow"]

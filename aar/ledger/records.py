@@ -57,6 +57,36 @@ def _view(text: str) -> PublicScore:
     return PublicScore.model_validate_json(text)
 
 
+class Message(Word):
+    """What a person told a search, or (`question`) the search a person; `outcome` is what came of it once handled."""
+
+    id: int
+    kind: str
+    payload: dict[str, Any]
+    at: float
+    handled: float | None
+    outcome: str | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Message:
+        """From a database row."""
+        fields = {k: row[k] for k in cls.model_fields}
+        return cls.model_validate(fields | {"payload": json.loads(fields["payload"])})
+
+    @property
+    def words(self) -> str:
+        """The message as one says it: `steered: try fewer epochs`, `proposed hard · logconf`, `paused`."""
+        payload = self.payload
+        said = {
+            "steer": f"steered: {payload.get('text')}", "question": f"the researcher asks: {payload.get('text')}",
+            "propose": f"proposed {payload.get('label')}", "approve": f"approved t{payload.get('trial')}",
+            "reject": f"rejected t{payload.get('trial')}", "budget": "changed the budget",
+            "pause": "paused", "unpause": "unpaused",
+            "stop": "told to stop now" if payload.get("now") else "told to stop",
+        }  # fmt: skip
+        return said[self.kind] + (f" ({payload['why']})" if payload.get("why") else "")
+
+
 class UnitRow(Word):
     """One finished unit: `outputs` maps an output's short name (`dev`, `weights`) to its sha256."""
 

@@ -15,7 +15,8 @@ from sqlalchemy.engine import make_url
 
 from aar.ledger import tables as t
 from aar.ledger.lease import LEASE_SECONDS, LeaseHeld, is_gone, me
-from aar.ledger.records import Row, TrialRow, UnitRow
+from aar.ledger.records import Message, Row, TrialRow, UnitRow
+from aar.ledger.spending import Spending
 from aar.ledger.writer import Lease
 from aar.types import Finding, PublicScore, canonical_json
 
@@ -70,7 +71,7 @@ def _grow(engine: Engine) -> None:
             c.exec_driver_sql(f"ALTER TABLE {column.table.name} ADD COLUMN {column.name} {kind}")
 
 
-class Ledger:
+class Ledger(Spending):
     """Every search of one workspace. Safe to use from many threads and, for reading, many processes."""
 
     def __init__(self, url: str) -> None:
@@ -82,12 +83,6 @@ class Ledger:
     def close(self) -> None:
         """Close pooled connections."""
         self.engine.dispose()
-
-    @contextlib.contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A connection for reads: no lock is taken."""
-        with self.engine.connect() as connection:
-            yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     # ------------------------------------------------------------ reads
 
@@ -169,44 +164,20 @@ class Ledger:
             out.setdefault(r["trial"], {})[r["name"]] = PublicScore.model_validate_json(r["view"])
         return out
 
-    def spent(self, search: str) -> dict[str, float]:
-        """Totals: job seconds, GPU seconds, looks at labels, and wall seconds between first and last record."""
-        s = t.spend
-        with self.reading() as c:
-            total = c.execute(
-                select(func.coalesce(func.sum(s.c.seconds), 0.0), func.coalesce(func.sum(s.c.gpu_seconds), 0.0)).where(
-                    s.c.search == search
-                )
-            ).one()
-            wall = c.execute(
-                select(func.coalesce(func.sum(s.c.seconds), 0.0)).where(s.c.search == search, s.c.kind == "wall")
-            ).scalar_one()
-            looks = c.execute(select(func.count()).where(t.queries.c.search == search)).scalar_one()
-        return {
-            "job_seconds": float(total[0]) - float(wall),
-            "gpu_seconds": float(total[1]),
-            "wall_seconds": float(wall),
-            "looks": float(looks),
-        }
-
     def turns(self, search: str, trial: int | None = None) -> list[Row]:
         """The conversation about a trial in order, or those of all trials; `body` is the message."""
         where = [t.turns.c.search == search] + ([t.turns.c.trial == trial] if trial is not None else [])
         found = self.rows(t.turns, *where, order=t.turns.c.trial if trial is None else t.turns.c.step)
         return [dict(r) | {"body": json.loads(r["body"])} for r in sorted(found, key=lambda r: (r["trial"], r["step"]))]
 
-    def talked(self, search: str) -> dict[str, float]:
-        """What conversations cost: tokens in and out, dollars where the price is known, seconds."""
-        s = t.turns
-        with self.reading() as c:
-            columns = [func.coalesce(func.sum(x), 0) for x in (s.c.tokens_in, s.c.tokens_out, s.c.usd, s.c.seconds)]
-            row = c.execute(select(*columns).where(s.c.search == search)).one()
-        return dict(zip(("tokens_in", "tokens_out", "usd", "seconds"), map(float, row), strict=True))
-
     def openings(self, data_digest: str) -> int:
         """How often the sealed split of this data was opened, over all searches."""
         with self.reading() as c:
             return int(c.execute(select(func.count()).where(t.openings.c.data_digest == data_digest)).scalar_one())
+
+    def opened(self, search: str) -> bool:
+        """Has this search opened its seal?"""
+        return bool(self.rows(t.openings, t.openings.c.search == search))
 
     def atlas(self, atlas: str) -> Row | None:
         """One atlas, or None. Its attempts, scores, looks and spend stand under its id like a search's."""
@@ -244,6 +215,19 @@ class Ledger:
         """A message to the search's holder from another process."""
         with self.engine.begin() as c:
             c.execute(insert(t.inbox).values(search=search, kind=kind, payload=canonical_json(payload), at=time.time()))
+
+    def messages(self, search: str, *kinds: str, unheeded: bool = False) -> list[Message]:
+        """Messages of these kinds (all without any) in the order they came; `unheeded`: only those not handled yet."""
+        where = [t.inbox.c.search == search] + ([t.inbox.c.kind.in_(kinds)] if kinds else [])
+        where += [t.inbox.c.handled.is_(None)] if unheeded else []
+        return [Message.of(row) for row in self.rows(t.inbox, *where, order=t.inbox.c.id)]
+
+    def holder(self, search: str) -> str | None:
+        """`host:pid:start` of the process that writes a search now, as far as can be told; None where there is none."""
+        found = self.rows(t.leases, t.leases.c.search == search)
+        if not found or not found[0]["holder"] or found[0]["expires"] < time.time() or is_gone(found[0]["holder"]):
+            return None
+        return str(found[0]["holder"])
 
     # ------------------------------------------------------------ becoming the writer
 

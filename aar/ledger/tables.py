@@ -225,6 +225,7 @@ inbox = Table(
     Column("payload", Text, nullable=False),
     Column("at", Float, nullable=False),
     Column("handled", Float),
+    Column("outcome", Text),
 )
 
 outbox = Table(

@@ -20,6 +20,9 @@ from aar.types import Finding, PublicScore, Written, canonical_json
 if TYPE_CHECKING:
     from aar.ledger.store import Ledger
 
+Heeding = Mapping[int, str]
+"""Messages that are acted on, by id, and what came of each: marked handled with what they cause, in one transaction."""
+
 
 def diff(older: str, newer: str) -> str:
     """What changed between two sources, as a unified diff."""
@@ -74,10 +77,12 @@ class Lease:
                 raise LeaseLost(f"search {self.search}: this process's lease {self.fence} was replaced by {fence}")
             yield c
 
-    def set_search(self, **fields: Any) -> None:
-        """Update the search's row."""
+    def set_search(self, heeding: Heeding | None = None, **fields: Any) -> None:
+        """Update the search's row; `heeding` are the messages that made it so."""
         with self.writing() as c:
-            c.execute(update(t.searches).where(t.searches.c.id == self.search).values(**fields))
+            if fields:
+                c.execute(update(t.searches).where(t.searches.c.id == self.search).values(**fields))
+            self._heed(c, heeding)
             self._mirror(c, "search", None)
 
     def set_atlas(self, **fields: Any) -> None:
@@ -90,10 +95,16 @@ class Lease:
         with self.writing() as c:
             c.execute(update(t.oversights).where(t.oversights.c.id == self.search).values(**fields))
 
-    def propose(self, number: int, written: Sequence[Written] = (), **fields: Any) -> None:
-        """Commit a proposal before anything is submitted, with the parts `written` for it that are new here."""
+    def propose(
+        self, number: int, heeding: Heeding | None = None, written: Sequence[Written] = (), **fields: Any
+    ) -> None:
+        """Commit a proposal before anything is submitted, with the parts `written` for it that are new here.
+
+        `heeding` is the message that asked for it.
+        """
         now = time.time()
         with self.writing() as c:
+            self._heed(c, heeding)
             c.execute(
                 insert(t.trials).values(
                     search=self.search, number=number, created=now, n_seeds=0, seconds=0.0, **fields
@@ -134,14 +145,20 @@ class Lease:
             )
 
     def set_trial(
-        self, number: int, mirror: bool = False, ood: Mapping[str, PublicScore] | None = None, **fields: Any
+        self,
+        number: int,
+        mirror: bool = False,
+        ood: Mapping[str, PublicScore] | None = None,
+        heeding: Heeding | None = None,
+        **fields: Any,
     ) -> None:
         """Update a trial; `mirror` also queues it for tracking, in the same transaction.
 
         `ood` are its views on out-of-distribution splits by name. They have a table of their own: nothing that
-        proposes or chooses trials reads it.
+        proposes or chooses trials reads it. `heeding` are the messages that decided about it.
         """
         with self.writing() as c:
+            self._heed(c, heeding)
             where = (t.trials.c.search == self.search, t.trials.c.number == number)
             c.execute(update(t.trials).where(*where).values(**fields))
             for name, view in (ood or {}).items():
@@ -264,6 +281,17 @@ class Lease:
                     )
                 )
 
+    def ask(self, question: str, trial: int) -> None:
+        """Put a question to the person, while `trial` is thought about; once while it is open."""
+        payload = canonical_json({"text": question, "trial": trial})
+        with self.writing() as c:
+            where = (t.inbox.c.search == self.search, t.inbox.c.kind == "question", t.inbox.c.handled.is_(None))
+            asked = c.execute(select(t.inbox.c.payload).where(*where)).scalars()
+            if question not in [json.loads(old)["text"] for old in asked]:
+                values = {"search": self.search, "kind": "question", "payload": payload, "at": time.time()}
+                c.execute(insert(t.inbox).values(**values))
+                self._mirror(c, "search", None)
+
     def spend(self, kind: str, seconds: float, trial: int | None = None, gpu_seconds: float = 0.0) -> None:
         """Seconds spent on something."""
         with self.writing() as c:
@@ -272,6 +300,11 @@ class Lease:
                     search=self.search, trial=trial, kind=kind, seconds=seconds, gpu_seconds=gpu_seconds, at=time.time()
                 )
             )
+
+    def _heed(self, c: Connection, messages: Heeding | None) -> None:
+        for number, outcome in (messages or {}).items():
+            values = {"handled": time.time(), "outcome": outcome}
+            c.execute(update(t.inbox).where(t.inbox.c.id == number, t.inbox.c.handled.is_(None)).values(**values))
 
     def _mirror(self, c: Connection, what: str, trial: int | None) -> None:
         c.execute(insert(t.outbox).values(search=self.search, what=what, trial=trial, at=time.time()))

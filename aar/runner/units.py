@@ -100,6 +100,7 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
     if spec.kind is JobKind.SMOKE and (end := _refused(at, keys)) is not None:
         raise JobFailed(spec.kind, end)
     for wait in (*WAITS, None):
+        at.executor.begin()
         launch = _launch(at, planned, units, keys)
         at.lease.start_attempt(launch.attempt, spec.kind, keys, trial)
         try:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from aar.ledger import Ledger, TrialRow
+from aar.ledger import Ledger, Message, TrialRow
+from aar.ledger.journal import Talked, talked
 from aar.types import Finding, PublicScore, TrialStatus
 
 
@@ -49,6 +50,16 @@ class About:
     def findings(self) -> list[Finding]:
         """What was learnt."""
         return self.ledger.findings(self.search)
+
+    @cached_property
+    def talked(self) -> Talked | None:
+        """What conversations with a model came to."""
+        return talked(self.ledger.turns(self.search))
+
+    @cached_property
+    def messages(self) -> list[Message]:
+        """What was said between people and the search, in the order it came."""
+        return self.ledger.messages(self.search)
 
 
 def best_selected(trials: list[TrialRow]) -> TrialRow | None:

@@ -8,7 +8,7 @@ hash of everything that can change its result. Nothing in here reads files, cloc
 from aar.types._word import AarError, Value, Word, canonical_json, digest_of
 from aar.types.align import ONLINE, PAIRED, UNTRAINED, Align, look
 from aar.types.data import Choices, DataSpec, FileList, Files, Hub, Mutate, Ood, PairColumns, Puzzles, Stdlib, World
-from aar.types.evidence import ControlView, Finding, PublicScore, SliceView
+from aar.types.evidence import AuditView, ControlView, Finding, PublicScore, SliceView
 from aar.types.job import (
     TAINTED,
     Exit,
@@ -32,6 +32,7 @@ from aar.types.written import Written
 __all__ = [
     "AarError",
     "Align",
+    "AuditView",
     "Author",
     "Choice",
     "Choices",

@@ -79,9 +79,13 @@ class Hypothesis(Word):
 
 
 class TrialStatus(StrEnum):
-    """proposed -> running -> complete | pruned | failed; rejected never runs; a duplicate adds seeds to its parent."""
+    """proposed -> running -> complete | pruned | failed; rejected never runs; a duplicate adds seeds to its parent.
+
+    One that is waiting needs a person's leave: it becomes proposed again, or rejected.
+    """
 
     PROPOSED = "proposed"
+    WAITING = "waiting"
     RUNNING = "running"
     COMPLETE = "complete"
     PRUNED = "pruned"

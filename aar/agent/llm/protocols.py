@@ -112,7 +112,7 @@ class Ask(Args):
 
 def asked(desk: Desk, args: Ask) -> str:
     """See `Ask`."""
-    desk.ledger.post(desk.lease.search, "question", {"text": args.question, "trial": desk.now.number})
+    desk.lease.ask(args.question, desk.now.number)
     return "asked; go on meanwhile"
 
 

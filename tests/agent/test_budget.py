@@ -1,0 +1,155 @@
+"""What is left to spend, by hand, with work in flight reserved; another budget on a resume; small checkpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from aar.agent.budget import Outlook, afford, outlook
+from aar.agent.graph import Loop
+from aar.agent.inbox import Inbox
+from aar.agent.run import Plan, _invoke, opened
+from aar.ledger import Lease, Ledger
+from aar.runner.trial import Runner
+from aar.types import Recipe, TrialStatus, canonical_json
+from tests.loops import Scripted, ledger_of, searching
+from tests.test_ledger import fields
+
+DONE: dict[str, Any] = {"status": TrialStatus.COMPLETE, "finished": 1.0}
+
+
+@pytest.fixture
+def lease(tmp_path: Path) -> Iterator[Lease]:
+    with ledger_of(tmp_path) as ledger:
+        ledger.create_search(id="s-1", task="t", data_digest="d", spec="{}", plan="{}")
+        yield ledger.hold("s-1")
+
+
+def under(lease: Lease, wall: float = 0.0, **budget: float) -> Outlook:
+    """The outlook under a budget."""
+    lease.set_search(plan=canonical_json(budget))
+    return outlook(lease.ledger, "s-1", lease.ledger.trials("s-1"), wall)
+
+
+def three_trials(lease: Lease) -> None:
+    """Naive and baselines (1000 s); t1 and t2 over after 100 s and 200 s; t3 running. Jobs took a little less."""
+    lease.propose(0, **fields(0))
+    lease.set_trial(0, seconds=50.0, **DONE)
+    lease.spend("wall", 1000.0)
+    for number, seconds, job in ((1, 100.0, 90.0), (2, 200.0, 190.0), (3, 0.0, 50.0)):
+        lease.propose(number, **fields(number))
+        lease.spend("transfer", job, number, gpu_seconds=2 * job)
+        if seconds:
+            lease.set_trial(number, seconds=seconds, **DONE)
+    lease.spend("wall", 240.0)
+
+
+def test_an_outlook_by_hand(lease: Lease) -> None:
+    three_trials(lease)
+    now = under(lease, wall=60.0, trials=10, hours=1.0, gpu_hours=1.0)
+    assert now.spent["trials"] == 3 and now.spent["hours"] == pytest.approx(1300 / 3600)
+    assert now.spent["gpu_hours"] == pytest.approx(660 / 3600)
+    # Finished trials took 150 s and 280 GPU seconds on average; t3 has had 50 s and 100 GPU seconds of that.
+    assert now.reserved == pytest.approx({"hours": 100 / 3600, "gpu_hours": 180 / 3600})
+    assert now.left == pytest.approx({"trials": 7, "hours": 2200 / 3600, "gpu_hours": (3600 - 840) / 3600})
+    # 300 s of wall time since the first trial, for two finished: 150 s each. 7 trials; 2200 / 150; 2760 / 280.
+    assert (now.more, now.limit) == (7, "trials")
+    assert now.ends == pytest.approx(time.time() + 8 * 150, abs=5)
+    assert now.words.startswith(
+        "left: 7 trials, 0.61 hours, 0.77 GPU hours; at this pace 7 more trials (trials), until"
+    )
+    assert (under(lease, wall=60.0, gpu_hours=1.0).more, under(lease, wall=60.0, hours=1.0).more) == (10, 15)
+
+
+def test_what_runs_counts_as_spent_when_one_more_is_decided(lease: Lease) -> None:
+    three_trials(lease)
+    assert under(lease, gpu_hours=841 / 3600).one_more and not under(lease, gpu_hours=840 / 3600).one_more
+    assert under(lease, hours=1341 / 3600).one_more and not under(lease, hours=1340 / 3600).one_more
+    lease.set_trial(3, **DONE, seconds=60.0)
+    assert under(lease, gpu_hours=700 / 3600).one_more, "what has ended reserves nothing"
+    lease.propose(4, **fields(4))
+    lease.set_trial(4, status=TrialStatus.WAITING)
+    assert under(lease, gpu_hours=700 / 3600).one_more, "nor does what waits for a person"
+
+
+def test_before_anything_has_ended_nothing_is_forecast(lease: Lease) -> None:
+    lease.propose(0, **fields(0))
+    now = under(lease, trials=5)
+    assert (now.more, now.ends, now.one_more) == (None, None, True) and now.words == "left: 5 trials"
+    assert under(lease).one_more and under(lease).words == "no budget is set"
+
+
+def test_tokens_and_dollars_are_the_sum_over_turns(lease: Lease) -> None:
+    three_trials(lease)
+    lease.turn(1, 0, "assistant", {}, tokens_in=900, tokens_out=100, usd=0.5)
+    lease.turn(1, 1, "tool", {})
+    lease.turn(2, 0, "assistant", {}, tokens_in=400, tokens_out=100, usd=None)
+    now = under(lease, tokens=3000, usd=2.0)
+    assert (now.spent["tokens"], now.spent["usd"]) == (1500, 0.5)
+    assert (now.more, now.limit, now.left["usd"]) == (3, "tokens", 1.5), "500 tokens a trial"
+    assert "left: 1500 tokens, $1.50" in now.words
+    cases: list[tuple[dict[str, float], bool]] = [
+        ({"tokens": 1500}, False), ({"tokens": 1501}, True), ({"usd": 0.5}, False), ({}, True),
+    ]  # fmt: skip
+    for budget, enough in cases:
+        assert under(lease, **budget).one_more is enough is afford(lease.ledger, "s-1"), budget
+
+
+def test_another_budget_is_recorded_and_kept(tmp_path: Path) -> None:
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path, trials=1, confirm_top=0)
+        here.ledger.post(search, "budget", {"trials": 3, "hours": 8.0})
+        here.work(search)
+        assert [t.number for t in here.ledger.trials(search)] == [0, 1, 2, 3]
+        (message,) = here.ledger.messages(search)
+        assert message.outcome == "trials 1 → 3, hours none → 8"
+        row = here.ledger.search(search)
+        assert row is not None
+        plan = Plan.model_validate_json(row["plan"])
+        assert (plan.trials, plan.hours, plan.confirm_top) == (3, 8.0, 0)
+
+
+# ---------------------------------------------------------------- checkpoints
+
+
+class Instant:
+    """A runner whose trials are over at once."""
+
+    def __init__(self, ledger: Ledger, lease: Lease) -> None:
+        self.ledger, self.lease = ledger, lease
+
+    def baselines(self) -> None:
+        pass
+
+    def run(self, number: int) -> None:
+        self.lease.set_trial(number, status=TrialStatus.COMPLETE, finished=time.time(), seconds=0.1)
+
+
+def checkpoints(folder: Path, loops: int) -> int:
+    """Bytes of the checkpoints that `loops` rounds of the real graph leave, log and all."""
+    with searching(folder) as here:
+        search = here.create(folder, trials=loops, researcher="scripted", confirm_top=0)
+        with opened(here.ledger, here.settings, search) as bench:
+            runner = cast(Runner, Instant(here.ledger, bench.lease))
+            researcher = Scripted([Recipe()] * loops)
+            loop = Loop(bench, runner, researcher, lambda: None, Inbox(bench), confirm_top=0)
+            _invoke(loop, here.settings, Plan(trials=loops))
+        assert len(here.ledger.trials(search)) == loops + 1
+        files: list[Any] = list((here.settings.root / "searches" / search).iterdir())
+        return sum(file.stat().st_size for file in files)
+
+
+def test_checkpoints_do_not_grow_with_the_search(tmp_path: Path) -> None:
+    few, more = (checkpoints(tmp_path / str(n), n) for n in (40, 160))
+    assert more < 1.2 * few < 2**20
+
+
+@pytest.mark.slow
+def test_after_a_thousand_loops_checkpoints_are_small(tmp_path: Path) -> None:
+    size = checkpoints(tmp_path, 1000)
+    print(f"1000 loops: {size / 2**20:.2f} MiB")
+    assert size < 20 * 10**6
