@@ -155,7 +155,7 @@ def test_weights_that_are_none_fail_in_the_job_that_applies_them(bench: Bench) -
 
 
 def test_logconf_written_anew_predicts_what_the_packages_own_does(bench: Bench) -> None:
-    runner, seeds = Runner(bench), bench.seeds("search", 2)
+    runner, seeds = Runner(bench), bench.seeds("search", 1)
     base = bench.problem.task.training.strong
     own = runner.students(recipe_of(bench, conf()), seeds)
     house = runner.students(fill(Recipe.model_validate({"loss": {"name": "logconf"}}), base), seeds)

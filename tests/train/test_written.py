@@ -157,7 +157,7 @@ def test_each_training_begins_with_a_fresh_loss() -> None:
         y, told = z.roll(1, 0).softmax(-1), []
         for _ in range(2):
             loss, pairs = loss_of(part).build({"a": 0.5, "w": 0.2}), zip(z, y, strict=True)
-            told += [float(loss(a.clone().requires_grad_(), b, b, torch.ones(40), 0.5)) for a, b in pairs]
+            told += [loss(a.clone().requires_grad_(), b, b, torch.ones(40), 0.5).item() for a, b in pairs]
         return told
 
     assert tries(conf()) == tries(None) and tries(conf())[:3] == tries(conf())[3:]
