@@ -25,7 +25,10 @@ from tests import ledgers
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "mlflow" / "README.md", *(ROOT / "docs").glob("*.md")])
-WANTED = {"architecture.md", "methods.md", "operations.md", "oversight.md", "results.md", "security.md", "tasks.md"}
+WANTED = {
+    "architecture.md", "methods.md", "operations.md", "oversight.md", "researcher.md", "results.md", "security.md",
+    "tasks.md",
+}  # fmt: skip
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^\s*(?:\$ )?((?:[A-Z_]+=\S+ )*aar(?: .*)?)$")

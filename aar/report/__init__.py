@@ -6,7 +6,7 @@ no PGR. Foreign text (logs, rationales) is escaped; the page loads nothing and r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from aar.report._headline import Row, headline
 from aar.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -55,11 +55,18 @@ def debate_figures(games: Sequence[Game], labels: NDArray[np.int64]) -> list[Deb
     return _debate.figures(games, labels)
 
 
-def write_debate(games: Sequence[Game], asked: Digits, found: Sequence[DebateFigure], settings: Settings) -> Path:
-    """Write `reports/debate-digits.html`, `.json`, `.jsonl` and `reports/debate-digits/*.svg`; the page's path."""
+def debate_rows(games: Sequence[Game], labels: NDArray[np.int64]) -> Iterator[dict[str, object]]:
+    """A row for each game on each image: claims, who revealed what, the judge's lean after each turn, the verdict."""
     from aar.report import _debate
 
-    return _debate.write(games, asked, found, settings)
+    return _debate.rows(games, labels)
+
+
+def write_debate(games: Sequence[Game], asked: Digits, found: Sequence[DebateFigure], path: Path) -> None:
+    """Write a page of figures and transcripts, and its charts as `accuracy.svg` and `belief.svg` beside it."""
+    from aar.report import _debate
+
+    _debate.write(games, asked, found, path)
 
 
 def write_transcripts(
@@ -131,6 +138,7 @@ __all__ = [
     "Row",
     "compare",
     "debate_figures",
+    "debate_rows",
     "headline",
     "write_arms",
     "write_atlas",

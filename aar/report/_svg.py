@@ -29,8 +29,10 @@ svg.chart .confirmed, svg.chart .sealed { fill: var(--good); } svg.chart .bar { 
 svg.chart .ci { stroke-width: 1.2; stroke-opacity: .45; } svg.chart .mark { stroke-width: 1.6; }
 svg.chart .hollow { fill: var(--paper); } svg.chart .arm { fill: none; stroke-width: 2; }
 svg.chart .band { fill-opacity: .14; stroke-opacity: 0; }
+svg.chart .hollow { fill: var(--paper); } svg.chart .share { stroke: none; fill-opacity: .55; }
 """ + "\n".join(
-    f"svg.chart .{a} {{ stroke: var(--{a}); }} svg.chart .{a}.full {{ fill: var(--{a}); }}" for a in AUTHORS
+    f"svg.chart .{a} {{ stroke: var(--{a}); }} svg.chart .{a}.full, svg.chart .{a}.share {{ fill: var(--{a}); }}"
+    for a in AUTHORS
 )
 
 

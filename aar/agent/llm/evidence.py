@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from aar.agent.families import entropy, families, plateaus
+from aar.agent.families import families
 from aar.agent.reasons import contrasts
 from aar.ledger import TrialRow
+from aar.ledger.journal import entropy, plateaus
 from aar.methods import PARTS, Able, illegal, settings, short, spaces, span
 from aar.types import SLOTS, Part, PublicScore, Recipe, TaskSpec, digest_of
 

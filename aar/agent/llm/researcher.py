@@ -53,16 +53,19 @@ class LLM:
 
     def propose(self, now: Situation) -> Hypothesis:
         """What the model proposes, or Optuna with the reason why not."""
-        desk = Desk(now, self.bench.ledger, self.bench.lease, lambda: self.speaker)
-        about = {"model": self.model.name, "voice": now.number % self.voices}
-        talk = Talk(self.model, desk, TOOLBOX, self.opening(now), about, afford=self.afford)
         try:
-            ended = talk.run()
+            ended = self.talk(now).run()
         except SpeakerStopped as error:
             return self._instead(now, str(error))
         if ended is None:
             return self._instead(now, "it proposed nothing that can be tried")
         return hypothesis_of(now, Propose.model_validate(ended["arguments"]))
+
+    def talk(self, now: Situation) -> Talk:
+        """The conversation about trial `now.number`, begun or not."""
+        desk = Desk(now, self.bench.ledger, self.bench.lease, lambda: self.speaker)
+        about = {"model": self.model.name, "voice": now.number % self.voices}
+        return Talk(self.model, desk, TOOLBOX, self.opening(now), about, afford=self.afford)
 
     def check(self) -> None:
         """Ask the model for a word, so that a wrong key or name costs nothing.

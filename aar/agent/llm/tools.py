@@ -11,11 +11,12 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aar import search
-from aar.agent.families import families, family, near
+from aar.agent.families import families, near
 from aar.agent.llm.evidence import data, parts_text, pgr, recipe_text, table
 from aar.agent.llm.model import Message
 from aar.agent.researchers import Situation
 from aar.ledger import Lease, Ledger, TrialRow
+from aar.ledger.journal import family
 from aar.methods import fill, illegal, label, parse, short
 from aar.oversight import Speaker
 from aar.types import AarError, Finding, Hypothesis, TrialStatus
@@ -250,7 +251,8 @@ def hypothesis_of(now: Situation, args: Propose) -> Hypothesis:
         )
     if args.parent is not None and args.parent not in {t.number for t in now.trials}:
         raise AarError(f"parent: no trial t{args.parent}; leave it out, or name one of the journal")
-    recipe = fill(parse(args.start, args.settings), now.task.training.strong)
+    known = tuple(search.written(now.trials).values())
+    recipe = fill(parse(args.start, args.settings, known), now.task.training.strong)
     why = illegal(recipe, now.able)
     if why is not None:
         raise AarError(why)
