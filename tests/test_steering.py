@@ -47,9 +47,9 @@ class Two(Place):
             return ledger.messages(ledger.searches()[0]["id"])
 
     def trials(self) -> list[tuple[int, str, str]]:
-        """Number, author and status of each; none before the search began."""
+        """Number, author and status of each."""
         with ledger_of(self.workspace) as ledger:
-            found = [t for row in ledger.searches() for t in ledger.trials(row["id"])]
+            found = ledger.trials(ledger.searches()[0]["id"])
         return [(t.number, t.author, str(t.status)) for t in found]
 
     def rounds(self) -> int:
@@ -243,6 +243,7 @@ def test_a_resume_may_raise_the_budget(two: Two) -> None:
 
 def test_trials_wait_for_leave_through_a_kill(two: Two) -> None:
     child = two.run("--trials", "4", "--approve", "all")
+    until(lambda: "baselines" in child.text)
     until(lambda: [s for *_, s in two.trials()].count("waiting") == MOST_WAITING)
     two.heard("steer", "hm")  # round again with everything waiting
     assert [s for *_, s in two.trials()] == ["complete"] + ["waiting"] * MOST_WAITING
@@ -268,6 +269,7 @@ def test_trials_wait_for_leave_through_a_kill(two: Two) -> None:
 
 def test_while_code_waits_for_leave_the_rest_goes_on(two: Two) -> None:
     child = two.run("--approve", "code", fault="code")
+    until(lambda: "baselines" in child.text)
     until(lambda: [s for *_, s in two.trials()[2:]].count("complete") + [
         s for *_, s in two.trials()[2:]].count("pruned") == 2)  # fmt: skip
     assert two.trials()[1] == (1, "preset", "waiting"), "choose another SEED: the first preset is logconf"
