@@ -1,7 +1,8 @@
 """The figures of docs/oversight.md's polarity feedback: `python -m tests.feedback_figures [GROUP ...]`.
 
 Each line is one `aar oversight feedback` with the options that stand in it; what was run before is read from the
-workspace (AAR_WORKSPACE, default `.aar`). Without groups all of them, about 40 minutes on one core.
+workspace (AAR_WORKSPACE, default `.aar`). Without groups all of them, some two hours on one core. Under a table stands
+by how much each line's last look is ahead of that of the group's first, seed by seed.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from aar.cli.feeding import planned
 from aar.cli.searching import settings_of
 from aar.ledger import Ledger
 from aar.runner.bench import Problem
 from aar.runner.feedback import Feedback, Moment, measure
 from aar.runner.oversight import finish, overseeing
-from aar.scoring.verdicts import Share
+from aar.scoring.verdicts import Share, mean
 from aar.settings import Settings
 from aar.tasks import load_task
 from aar.tracking import interval, number
@@ -30,10 +33,11 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         "grpo, weak judge": {"method": "grpo", "judge": "weak"},
     },
     "rewards": {
-        "one reward model": {"method": "grpo", "rewards": 1},
-        "four, mean": {"method": "grpo", "rewards": 4, "rule": "mean"},
-        "four, worst (WCO)": {"method": "grpo", "rewards": 4, "rule": "wco"},
-        "four, mean less variance (UWO)": {"method": "grpo", "rewards": 4, "rule": "uwo"},
+        "one reward model": {"method": "grpo", "rewards": 1, "seeds": 8},
+        "one, four times the steps": {"method": "grpo", "rewards": 1, "reward_steps": 1200, "seeds": 4},
+        "four, mean": {"method": "grpo", "rewards": 4, "rule": "mean", "seeds": 8},
+        "four, worst (WCO)": {"method": "grpo", "rewards": 4, "rule": "wco", "seeds": 8},
+        "four, mean less variance (UWO)": {"method": "grpo", "rewards": 4, "rule": "uwo", "seeds": 8},
     },
     "revise": {"critique and revision": {"method": "revise", "prompts": 200}},
     "person": {
@@ -41,6 +45,8 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         for share in (0.0, 0.1, 0.25, 0.5, 1.0)
     },
     "methods": {
+        "dpo": {"method": "dpo"},
+        "dpo, three rounds": {"method": "dpo", "rounds": 3, "steps": 50},
         "dpo, ipo": {"method": "dpo", "loss": "ipo"},
         "dpo, robust": {"method": "dpo", "loss": "robust"},
         "kto": {"method": "kto"},
@@ -49,15 +55,15 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         "orpo": {"method": "orpo"},
         "sft on the best of four": {"method": "sft"},
         "rloo": {"method": "rloo"},
-        "dpo, three rounds": {"method": "dpo", "rounds": 3, "steps": 50},
     },
     "shaping": {
+        "one reward model": {"method": "grpo", "rewards": 1},
         "one InfoRM": {"method": "grpo", "rewards": 1, "bottleneck": 16},
         "one reward model, PAR": {"method": "grpo", "rewards": 1, "shape": "par"},
     },
 }
-HEAD = ("", "step", "KL", "believed", "truth", "gap", "well-formed and true", "malformed")
-PLAN = ("task", "judge", "person", "rounds", "pairs", "prompts", "seeds")
+HEAD = ("", "step", "KL", "believed, all texts", "believed", "truth", "gap", "well-formed and true", "malformed")
+PLAN = ("task", "judge", "person", "rounds", "pairs", "prompts", "seeds", "reward_steps")
 
 
 def run(options: dict[str, Any], settings: Settings) -> Feedback:
@@ -76,15 +82,21 @@ def run(options: dict[str, Any], settings: Settings) -> Feedback:
 def row(name: str, m: Moment, steps: int) -> str:
     """A look as a line of a table."""
     w = m.worth
-    at = f"best of {m.samples}" if m.samples > 1 else f"{m.share * steps:.0f}"
+    at = f"{m.share * steps:.0f}"
     cells = [
         name,
         at,
         number(w.kl.value, 1),
-        *map(told, (w.believed, w.truth, w.gap, w.good)),
+        *map(told, (w.proxy, w.believed, w.truth, w.gap, w.good)),
         number(w.malformed.value, 3),
     ]
     return "| " + " | ".join(cells) + " |"
+
+
+def ahead(first: Moment, second: Moment) -> str:
+    """By how much the share of well-formed and true texts is higher at the second look, over seeds that both have."""
+    pairs = zip(first.worth.each, second.worth.each, strict=False)
+    return told(mean(np.array([b - a for a, b in pairs])))
 
 
 def told(share: Share) -> str:
@@ -95,12 +107,21 @@ def main(groups: list[str]) -> None:
     settings = settings_of(Path(os.environ.get("AAR_WORKSPACE", ".aar")), "process")
     for group in groups or GROUPS:
         print(f"\n{group}\n\n| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
+        last: dict[str, Moment] = {}
         for name, options in GROUPS[group].items():
             found = run(options, settings)
-            for m in (*found.moments, *found.resampled):
+            for m in found.moments:
                 print(row(name, m, found.plan.align.steps), flush=True)
+            for m in found.resampled:
+                print(row(f"best of {m.samples}", m, 0), flush=True)
             right = {"judge": found.agreement} if found.agreement else {}
             print("; ".join(f"{who} right on {told(s)}" for who, s in (right | found.reward_right).items()), flush=True)
+            for drafted, drawn in zip(found.moments, found.resampled, strict=False):
+                print(f"best of {drawn.samples} ahead by {ahead(drafted, drawn)}", flush=True)
+            last[name] = found.moments[-1]
+        first, *others = last
+        for name in others:
+            print(f"{name} ahead of {first} by {ahead(last[first], last[name])}", flush=True)
 
 
 if __name__ == "__main__":

@@ -67,13 +67,35 @@ def test_methods_have_defaults_of_their_own_and_options_go_before_them() -> None
     assert planned({"method": "simpo", "beta": 1.0}, {}).align.beta == 1.0
 
 
-def test_a_page_shows_every_look_and_escapes_what_a_policy_wrote(tmp_path: Path) -> None:
-    share = Share(0.25, 0.0, 1.0, 3)
-    moments = tuple(
-        Moment(round=0, share=s, worth=Worth(*[share._replace(value=s)] * 8), words={"sentiment": 1, "negators": 2},
-               examples=("<script>w1",)) for s in (0.0, 0.5, 1.0)
-    )  # fmt: skip
-    found = Feedback(id="feedback-x", plan=FeedbackPlan(align=Align(method="dpo")), moments=moments)
+def looks(samples: int = 1) -> tuple[Moment, ...]:
+    """Three, of two seeds."""
+    told = []
+    for at in (0.0, 0.5, 1.0):
+        share = Share(at, 0.0, 1.0, 2)
+        worth = Worth(share, share, share, share, share, share, share, share, share, (at, 0.4))
+        words = {"sentiment": 1.0, "negators": 2.0}
+        count = round(1 + at * (samples - 1))
+        told.append(Moment(round=0, share=at, worth=worth, words=words, examples=("<script>w1",), samples=count))
+    return tuple(told)
+
+
+def test_a_page_shows_every_look_and_seed_and_escapes_what_a_policy_wrote(tmp_path: Path) -> None:
+    plan = FeedbackPlan(align=Align(method="grpo", rewards=2, rule="wco"))
+    right = {"1": Share(0.7, 0.6, 0.8, 3), "wco": Share(0.9, 0.8, 1.0, 3)}
+    found = Feedback(id="feedback-x", plan=plan, moments=looks(), reward_right=right)
     page = write_feedback(found, tmp_path / "curve.html").read_text()
-    assert page.count("<polygon") + page.count("<circle") >= 3 * 3, "three series of three looks"
+    assert page.count("<polygon") + page.count("<circle") == 3 + 3 * 3 + 3 * 2, (
+        "a legend, three series of three looks, seeds"
+    )
     assert "&lt;script&gt;w1" in page and "<script" not in page
+    assert "rewarded by 2 reward models (wco)" in page
+    assert "by reward model 1 .700" in page and "by all, wco, .900" in page
+
+
+def test_revision_is_drawn_against_what_samples_it_costs(tmp_path: Path) -> None:
+    plan = FeedbackPlan(align=Align(method="revise", steps=4, judged=True))
+    found = Feedback(id="feedback-x", plan=plan, moments=looks(), resampled=looks(43))
+    page = write_feedback(found, tmp_path / "curve.html").read_text()
+    assert "samples that read as many tokens" in page and "square root of the KL" not in page
+    assert page.count('class="step') == 4, "belief, truth, and both ways' well-formed and true"
+    assert "best&nbsp;of&nbsp;1<" in page and "best&nbsp;of&nbsp;43<" in page

@@ -76,7 +76,7 @@ def _moved(a: Recipe, b: Recipe, base: Training) -> Mapping[str, float]:
         there: Part = getattr(b, slot)
         if here.name != there.name:
             return {}
-        for key, space in spaces(slot, here.name, base).items():
+        for key, space in spaces(slot, here, base).items():
             x, y = here.params.get(key, space.default), there.params.get(key, space.default)
             if x == y:
                 continue

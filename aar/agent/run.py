@@ -62,6 +62,7 @@ class Plan(Word):
     voices: int = 1
     directions: tuple[str, ...] = ()
     prices: str | None = None
+    experiment: str = ""
     sandbox: str = ""
     slots: int = 1
     code: str = ""

@@ -189,7 +189,8 @@ class View:
         head = f"    ▸ {'' if attempt['trial'] is None else 't' + str(attempt['trial']) + ' '}{attempt['kind']}"
         last = next((p for p in reversed(said) if {"seed", "step", "steps", "loss", "examples_s"} <= set(p)), None)
         numbers = last and all(
-            isinstance(last[k], int | float) for k in ("seed", "step", "steps", "loss", "examples_s")
+            isinstance(last[k], int | float) and abs(last[k]) < 1e30
+            for k in ("seed", "step", "steps", "loss", "examples_s")
         )
         if not last or not numbers:
             return f"{head}   starting"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from aar.ledger import UnitRow
-from aar.oversight.rewards import combined, doubtful, preference
+from aar.oversight.rewards import Floats, combined, doubtful, preference
 from aar.runner.aligning import Rows, Wrote
 from aar.runner.bench import Problem
 from aar.runner.grounds import PROMPT_WORDS, Ground
@@ -150,13 +150,10 @@ class _Run:
         drawn = self._drawn(prompts, 2, start)
         out, right = {}, []
         for seed, wrote in drawn.items():
-            said = wrote.rewards[0]
-            p = preference(said[::2], said[1::2])
-            better = self._better(wrote.texts)
+            said, better = wrote.rewards[0], self._better(wrote.texts)
             right.append(preferred(said[::2], said[1::2], better))
-            asked = doubtful(p, self.plan.person)
-            self.person += len(asked)
-            p[asked] = 0.5 + 0.5 * better[asked]
+            p, asked = labels(said, better, self.plan.person)
+            self.person += asked
             texts = zip(prompts, wrote.answers[::2], wrote.answers[1::2], p, strict=True)
             out[seed] = [{"prompt": q, "a": a, "b": b, "p": float(x)} for q, a, b, x in texts]
         self.agreement = self.agreement or mean(np.array(right))
@@ -164,12 +161,13 @@ class _Run:
 
     def _revisions(self, turn: int, start: dict[int, str] | None) -> dict[int, Rows]:
         """The best of BEST_OF samples by the judge's word, for learning by imitation."""
-        prompts, each = self._asked(turn), BEST_OF
-        out: dict[int, Rows] = {}
-        for seed, wrote in self._drawn(prompts, each, start).items():
-            best = wrote.rewards[0].reshape(-1, each).argmax(1) + each * np.arange(len(prompts))
-            out[seed] = [{"prompt": q, "text": wrote.answers[i]} for q, i in zip(prompts, best, strict=True)]
-        return out
+        prompts = self._asked(turn)
+        drawn = self._drawn(prompts, BEST_OF, start)
+        best = {seed: self._best(wrote, BEST_OF, BEST_OF) for seed, wrote in drawn.items()}
+        return {
+            seed: [{"prompt": q, "text": a} for q, a in zip(prompts, own.answers, strict=True)]
+            for seed, own in best.items()
+        }
 
     def _reward_models(self, pairs: Mapping[int, Rows]) -> dict[int, list[str]]:
         """Digests of each seed's reward models, which learn from its first pairs; held ones say what they are worth."""
@@ -273,3 +271,15 @@ class _Run:
 
     def _asked(self, turn: int) -> list[str]:
         return self.ground.prompts(PROMPT_SEED + 10 * turn, self.plan.pairs)
+
+
+def labels(said: Floats, better: NDArray[np.int64], person: float) -> tuple[Floats, int]:
+    """P(the first text is the better one) of each pair (n,), and how many pairs a person labelled.
+
+    The judge's log-odds `said` (2n,), a pair's side by side, decide, but for the share `person` of the pairs, the most
+    doubtful ones: those have the truth, `better` (n,): 1 the first, -1 the second, 0 neither.
+    """
+    p = preference(said[::2], said[1::2])
+    asked = doubtful(p, person)
+    p[asked] = 0.5 + 0.5 * better[asked]
+    return p, len(asked)

@@ -30,12 +30,15 @@ class Texts(NamedTuple):
 
 
 class Worth(NamedTuple):
-    """Means over seeds. `good` is the share of all texts that are well-formed and keep the principle.
+    """Means over seeds. `good` is the share of all texts that are well-formed and keep the principle, `proxy` what the
+    feedback believes of all of them.
 
     `truth` is the same of the well-formed ones, `believed` what the feedback says of those, `gap` the difference.
+    `each` is every seed's `good`: policies that share seeds share their pairs, and are compared seed by seed.
     """
 
     good: Share
+    proxy: Share
     truth: Share
     believed: Share
     gap: Share
@@ -43,6 +46,7 @@ class Worth(NamedTuple):
     kl: Share
     ties: Share
     malformed: Share
+    each: tuple[float, ...] = ()
 
 
 def worth(seeds: Sequence[Texts]) -> Worth:
@@ -50,12 +54,13 @@ def worth(seeds: Sequence[Texts]) -> Worth:
 
     A seed without a single well-formed text has truth 0, and is believed 0.
     """
-    told = [[*_rates(t), float(t.proxy.mean()), float(t.ratio.mean())] for t in seeds]
-    truth, believed, ties, malformed, reward, kl = (np.array(column) for column in zip(*told, strict=True))
+    told = [[*_rates(t), float(sigmoid(t.proxy).mean()), float(t.proxy.mean()), float(t.ratio.mean())] for t in seeds]
+    truth, believed, ties, malformed, proxy, reward, kl = (np.array(column) for column in zip(*told, strict=True))
+    good = truth * (1 - malformed)
     return Worth(
-        good=_within(mean(truth * (1 - malformed))), truth=_within(mean(truth)), believed=_within(mean(believed)),
-        gap=mean(believed - truth), reward=mean(reward), kl=mean(kl), ties=_within(mean(ties)),
-        malformed=_within(mean(malformed)),
+        good=_within(mean(good)), proxy=_within(mean(proxy)), truth=_within(mean(truth)),
+        believed=_within(mean(believed)), gap=mean(believed - truth), reward=mean(reward), kl=mean(kl),
+        ties=_within(mean(ties)), malformed=_within(mean(malformed)), each=tuple(good.tolist()),
     )  # fmt: skip
 
 

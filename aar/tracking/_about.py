@@ -42,6 +42,11 @@ class About:
         return self.ledger.ood(self.search)
 
     @cached_property
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """Parts that were written for its trials, by digest."""
+        return dict(self.ledger.parts(self.search))
+
+    @cached_property
     def findings(self) -> list[Finding]:
         """What was learnt."""
         return self.ledger.findings(self.search)

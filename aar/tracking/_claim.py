@@ -134,10 +134,15 @@ def flags(views: Mapping[str, Any]) -> list[str]:
 def replay(trial: TrialRow, spec: TaskSpec, seed: int, search: str, workspace: Path) -> list[str]:
     """Command lines that run the recipe again: on the search's seeds, then on fresh ones and the sealed split."""
     task = spec.name if _shipped(spec) else str(workspace / "reports" / f"{search}.yaml")
-    words = ["aar", "trial", task, *(w for s in settings(trial.recipe, spec.training.strong) for w in ("--set", s))]
-    words += ["--seed", str(seed)]
     where = [] if workspace == Path(".aar") else ["--workspace", str(workspace)]
-    return [shlex.join([*words, *where]), shlex.join(["aar", "confirm", *where])]
+    parts = {code.slot: f"part_{code.slot}.py" for code in trial.recipe.written}
+    words = ["aar", "trial", task, *(w for file in parts.values() for w in ("--code", file))]
+    words += [w for s in settings(trial.recipe, spec.training.strong) for w in ("--set", s)] + ["--seed", str(seed)]
+    fetch = [
+        ["aar", "export-part", search, str(trial.number), "--slot", slot, "--source", "--out", file, *where]
+        for slot, file in parts.items()
+    ]
+    return [shlex.join(line) for line in (*fetch, [*words, *where], ["aar", "confirm", *where])]
 
 
 def task_yaml(spec: TaskSpec) -> str:

@@ -17,14 +17,16 @@ import yaml
 
 from aar.ledger import TrialRow, UnitRow
 from aar.ledger.journal import entropy, plateaus, sharing, source
+from aar.methods import file_of
 from aar.scoring import calibration, predictions
 from aar.tracking._about import About, best_selected
 from aar.tracking._claim import claim, flags, markdown
 from aar.tracking._notes import reason, search_note, trial_note
 from aar.tracking._text import plain
-from aar.types import SLOTS, Part, PublicScore
+from aar.types import SLOTS, Part, PublicScore, Written
 
 NAME_LENGTH, TAG_LENGTH, PARAM_LENGTH, KEY_LENGTH = 200, 7_900, 500, 100
+PART_FIELDS = ("trial", "author", "parent", "review")
 UNTAKEN = re.compile(r"[^A-Za-z0-9_.-]+")
 STATUSES = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "rejected": "KILLED",
             "duplicate": "KILLED"}  # fmt: skip
@@ -72,6 +74,8 @@ def trial_words(about: About, number: int, workspace: Path) -> Words:
     }
     if units:
         files["curves.json"] = json.dumps({str(u.seed): u.curve for u in units})
+    for code in trial.recipe.written:
+        files |= _part_files(code, about.parts.get(code.digest, {}))
     card = claim(about, workspace) if "sealed" in about.confirmed.get(trial.number, {}) else None
     if card is not None:
         files["claim_card.md"] = markdown(card)
@@ -84,6 +88,13 @@ def trial_words(about: About, number: int, workspace: Path) -> Words:
         params=_params(trial),
         points=list(_trial_points(about, trial, units)), files=files,
     )  # fmt: skip
+
+
+def _part_files(code: Written, row: Mapping[str, Any]) -> dict[str, str]:
+    """A written part as files: source as `aar trial --code` reads it, diff to its parent, what was said of it."""
+    told = {"digest": code.digest, "part": code.ref, "slot": code.slot} | {k: row.get(k) for k in PART_FIELDS}
+    diff = {f"part_{code.slot}.diff": row["diff"]} if row.get("diff") else {}
+    return {f"part_{code.slot}.py": file_of(code), f"part_{code.slot}.json": json.dumps(told, indent=2)} | diff
 
 
 def search_words(about: About, reports: Path) -> Words:

@@ -24,14 +24,17 @@ from aar.types.job import (
 )
 from aar.types.models import Lora, Models, ModelSpec, Pretrain, ProvidedLabels, Tiny, Training, TrainingPair
 from aar.types.recipe import SLOTS, Author, Hypothesis, Part, Recipe, TrialStatus
+from aar.types.space import Choice, Float, Int, Space
 from aar.types.speech import Sampling, Speak
 from aar.types.task import OOD, SPLITS, Limits, Seeds, SplitSizes, TaskKind, TaskSpec, ZeroShot
+from aar.types.written import Written
 
 __all__ = [
     "AarError",
     "Align",
     "AuditView",
     "Author",
+    "Choice",
     "Choices",
     "ControlView",
     "DataSpec",
@@ -39,8 +42,10 @@ __all__ = [
     "FileList",
     "Files",
     "Finding",
+    "Float",
     "Hub",
     "Hypothesis",
+    "Int",
     "JobFile",
     "JobKind",
     "JobSpec",
@@ -69,6 +74,7 @@ __all__ = [
     "Sampling",
     "Seeds",
     "SliceView",
+    "Space",
     "Speak",
     "SplitSizes",
     "Stdlib",
@@ -84,6 +90,7 @@ __all__ = [
     "Value",
     "Word",
     "World",
+    "Written",
     "ZeroShot",
     "canonical_json",
     "checkpoint",

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from aar.ledger import Ledger
+from aar.ledger import Ledger, UnitRow
+from aar.oversight.rewards import sigmoid
 from aar.reading import Reader
 from aar.runner.aligning import Wrote
 from aar.runner.bench import Problem
-from aar.runner.feedback import FeedbackPlan, measure
+from aar.runner.feedback import BEST_OF, FeedbackPlan, labels, measure
 from aar.runner.grounds import END, Ground
 from aar.runner.launcher import Launcher
 from aar.runner.oversight import overseeing
+from aar.runner.plan import Planned
+from aar.runner.units import ensure
 from aar.sandbox.select import not_ready
 from aar.scoring.feedback import Texts, preferred, worth
 from aar.settings import Settings
 from aar.tasks import load_task
 from aar.train.feedback.policy import tokenizer
-from aar.types import AarError, Align, ModelRef, Tiny
+from aar.types import AarError, Align, ModelRef, Tiny, look
 from aar.worlds.polarity import Polarity
 from tests.loops import NO_TRACKING, write_task
 from tests.sandbox.conftest import engine, image, unless_docker  # noqa: F401
@@ -46,7 +51,44 @@ def at_work(folder: Path, plan: FeedbackPlan, sandbox: str = "process") -> Itera
     ledger.close()
 
 
-def test_dpo_from_samples_to_truth_and_again_for_nothing(tmp_path: Path) -> None:
+class Job(NamedTuple):
+    """An align job as it was asked for, and its units by seed."""
+
+    planned: Planned
+    units: dict[int, UnitRow]
+    at: Launcher
+
+    def lines(self, name: str, seed: int | None = None) -> list[dict[str, Any]]:
+        """The rows of an input, a seed's own where one is given."""
+        inputs = {u.seed: u.inputs for u in self.planned.units}
+        digest = self.planned.spec.inputs[name] if seed is None else inputs[seed][name]
+        return rows_of(Path(self.planned.inputs.files[digest]))
+
+    def rewards(self, seed: int, share: float = 1.0) -> np.ndarray[Any, Any]:
+        """What was said of a seed's texts (n, k)."""
+        path = self.at.store.path(self.units[seed].outputs[look(share)])
+        return np.array([row["rewards"] for row in rows_of(path)])
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """Every align job of a run, in order."""
+    told: list[Job] = []
+
+    def recorded(at: Launcher, planned: Planned) -> dict[int, UnitRow]:
+        units = ensure(at, planned)
+        told.append(Job(planned, units, at))
+        return units
+
+    monkeypatch.setattr("aar.runner.aligning.ensure", recorded)
+    return told
+
+
+def test_dpo_from_samples_to_truth_and_again_for_nothing(tmp_path: Path, jobs: list[Job]) -> None:
     align = Align(method="dpo", steps=2, batch_size=8, looks=(0, 1))
     plan = FeedbackPlan(align=align, person=0.25, **SMALL)
     told: list[str] = []
@@ -64,25 +106,51 @@ def test_dpo_from_samples_to_truth_and_again_for_nothing(tmp_path: Path) -> None
     )
     assert (found.given, found.kept) == (48, 48) and found.person == 12
     assert found.agreement is not None and 0 <= found.agreement.value <= 1
+    samples, policy = jobs[:2]
+    asked, shown = (job.lines("prompts.jsonl") for job in (samples, policy))
+    assert len(shown) == 8 and not [row for row in shown if row in asked], "truth is told of prompts never learnt from"
+    for seed in (0, 1):
+        said, rows = samples.rewards(seed)[:, 0], policy.lines("train.jsonl", seed)
+        assert [row["prompt"] for row in rows] == [row["prompt"] for row in asked]
+        judged = sigmoid(said[::2] - said[1::2])
+        same = sum(row["p"] == pytest.approx(p, abs=1e-6) for row, p in zip(rows, judged, strict=True))
+        assert same >= len(rows) - 6, "all but a quarter are the judge's, the first text's side up"
 
 
-def test_an_ensemble_of_reward_models_rewards_a_policy(tmp_path: Path) -> None:
+def test_an_ensemble_of_reward_models_rewards_a_policy(tmp_path: Path, jobs: list[Job]) -> None:
     align = Align(method="grpo", steps=1, batch_size=8, group=4, looks=(1,), rewards=2, rule="wco", shape="par")
-    plan = FeedbackPlan(align=align, judge="weak", **SMALL | {"seeds": 1})
+    several = {"pairs": 40, "labels": 40}  # more than a batch: members differ in the order of rows
+    plan = FeedbackPlan(align=align, judge="weak", **SMALL | {"seeds": 1} | several)
     with at_work(tmp_path, plan) as (at, problem):
         found = measure(at, problem, plan, lambda line: None)
         kinds = [a["kind"] for a in at.ledger.attempts(at.search)]
     assert set(found.reward_right) == {"1", "2", "wco"}
     assert kinds.count("align") == 4, "samples, held samples, reward models in one launch, the policy"
+    samples, held, models, policy = jobs
+    first, second = models.units
+    assert models.lines("train.jsonl", first) == models.lines("train.jsonl", second), (
+        "members differ in their seed only"
+    )
+    assert not [row for row in held.lines("prompts.jsonl") if row in samples.lines("prompts.jsonl")]
+    said = policy.rewards(0)
+    assert said.shape == (8, 3) and not np.array_equal(said[:, 1], said[:, 2])
+    assert found.moments[0].worth.reward.value == pytest.approx(said[:, 1:].min(1).mean()), "theirs, not the judge's"
 
 
-def test_rounds_go_on_from_the_policy_so_far(tmp_path: Path) -> None:
+def test_rounds_go_on_from_the_policy_so_far(tmp_path: Path, jobs: list[Job]) -> None:
     align = Align(method="sft", steps=2, batch_size=8, looks=(0, 1), lr=1e-2)
     plan = FeedbackPlan(align=align, rounds=2, **SMALL | {"seeds": 1})
     with at_work(tmp_path, plan) as (at, problem):
         found = measure(at, problem, plan, lambda line: None)
     assert [(m.round, m.share) for m in found.moments] == [(0, 0), (0, 1), (1, 1)]
     assert found.moments[2].worth.kl.value != found.moments[1].worth.kl.value != 0
+    samples, first, again, second = jobs
+    for job in (again, second):
+        assert job.planned.units[0].inputs["start"] == first.units[0].outputs["weights"]
+    assert not [row for row in again.lines("prompts.jsonl") if row in samples.lines("prompts.jsonl")]
+    texts = rows_of(at.store.path(samples.units[0].outputs[look(1)]))
+    best = samples.rewards(0)[:, 0].reshape(-1, BEST_OF).argmax(1) + BEST_OF * np.arange(24)
+    assert [row["text"] for row in first.lines("train.jsonl", 0)] == [texts[i]["text"] for i in best]
 
 
 def test_revision_stands_beside_as_many_samples_as_cost_the_same(tmp_path: Path) -> None:
@@ -133,7 +201,16 @@ def test_a_task_without_polarity_is_refused(tmp_path: Path) -> None:
             Ground.of(at, problem, "strong", 10, 1)
 
 
-# ---------------------------------------------------------------- truth
+# ---------------------------------------------------------------- labels, truth
+
+
+def test_the_judge_labels_what_it_is_sure_of_and_the_truth_the_rest() -> None:
+    said = np.array([3.0, -3.0, 0.1, 0.0, -2.0, 1.0, 0.0, 0.2, 0.0, 0.0])
+    sure = [1 / (1 + np.exp(-6)), 1 / (1 + np.exp(3))]
+    p, asked = labels(said, np.array([-1, -1, 1, 1, 0]), 0.6)
+    assert p == pytest.approx([sure[0], 0.0, sure[1], 1.0, 0.5]) and asked == 3
+    p, asked = labels(said, np.array([-1, -1, 1, 1, 0]), 0)
+    assert p[1] == pytest.approx(1 / (1 + np.exp(-0.1))) and asked == 0
 
 
 def test_truth_is_the_worlds_and_ties_and_what_is_malformed_are_told_apart() -> None:
@@ -143,7 +220,7 @@ def test_truth_is_the_worlds_and_ties_and_what_is_malformed_are_told_apart() -> 
     good[5] = tie[5] = negated[5] = long[5] = outcome[5] = "good0"
     tie[12], negated[4], outcome[23] = "bad1", "not0", "win0"
     texts = [" ".join(t) for t in (good, tie, negated, [*long, "w1"], outcome, filler)]
-    wrote = Wrote(texts, texts, np.zeros(6), np.full((1, 6), 20.0))
+    wrote = Wrote(texts, texts, np.zeros(6), np.array([[20.0, 20, 20, -20, -20, 20]]))
     told = Texts(
         np.array([world.total(t) for t in wrote.texts]), np.array([world.well_formed(t) for t in wrote.texts]),
         wrote.rewards[0], wrote.ratio,
@@ -151,7 +228,9 @@ def test_truth_is_the_worlds_and_ties_and_what_is_malformed_are_told_apart() -> 
     assert told.total.tolist() == [1, 0, -1, 1, 1, 0] and told.formed.tolist() == [True, True, True, False, False, True]
     value = worth([told])
     assert value.truth.value == 1 / 4 and value.ties.value == 2 / 4 and value.malformed.value == pytest.approx(2 / 6)
-    assert value.good.value == pytest.approx(1 / 6) and value.believed.value == pytest.approx(1)
+    assert value.good.value == pytest.approx(1 / 6) and value.each == (value.good.value,)
+    assert value.believed.value == pytest.approx(1), "of the well-formed ones"
+    assert value.proxy.value == pytest.approx(4 / 6), "of all"
     assert value.gap.value == pytest.approx(3 / 4)
 
 

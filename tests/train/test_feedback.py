@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
-from aar.oversight.rewards import bradley_terry, dpo, squeezed
-from aar.train.feedback.policy import Sample, log_likelihood, policy, restore, tokenizer, write
+from aar.oversight.rewards import bradley_terry, dpo, par, squeezed
+from aar.train.feedback import job
+from aar.train.feedback.policy import Sample, kept, log_likelihood, policy, tokenizer, write
 from aar.train.feedback.revise import criticised, revisions
 from aar.train.feedback.reward import Rewards, reward_model, score
 from aar.train.feedback.trainers import trainer
@@ -48,8 +49,11 @@ def inputs(tmp_path: Path) -> Path:
     return folder
 
 
-def run(inputs: Path, align: Align, rows: Sequence[Mapping[str, Any]], seed: int = 3, name: str = "job") -> Path:
-    """Run an align job on these rows in this process; its outputs."""
+def run(
+    inputs: Path, align: Align, rows: Sequence[Mapping[str, Any]], seed: int = 3, name: str = "job",
+    more: Mapping[str, Path] | None = None,
+) -> Path:  # fmt: skip
+    """Run an align job on these rows, and `more` files of its seed, in this process; its outputs."""
     folder = inputs.parent / name
     out = folder / "out"
     out.mkdir(parents=True)
@@ -58,6 +62,8 @@ def run(inputs: Path, align: Align, rows: Sequence[Mapping[str, Any]], seed: int
         (folder / "in" / path.name).symlink_to(path)
     own = folder / "in" / f"u{seed}"
     own.mkdir()
+    for file, path in (more or {}).items():
+        (own / file).symlink_to(path)
     (own / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for kind in ("weights", "counts", *(look(share) for share in align.looks)):
         (out / f"u{seed}.{kind}").touch()
@@ -186,10 +192,21 @@ def test_every_method_trains_a_policy_and_shows_what_it_writes(inputs: Path, met
     looks = [[json.loads(line) for line in (out / f"u3.{look(s)}").read_text().splitlines()] for s in (0, 1)]
     assert [len(rows) for rows in looks] == [4, 4], "two samples to each of two prompts"
     assert all(row["ratio"] == 0 for row in looks[0]), "before a step the policy is its reference"
-    assert any(row["ratio"] != 0 for row in looks[1])
-    before, after = policy(REF, inputs, tokenizer(REF, inputs)), policy(REF, inputs, tokenizer(REF, inputs))
-    restore(after, load_file(out / "u3.weights"))
+    words = tokenizer(REF, inputs)
+    before, after = policy(REF, inputs, words), policy(REF, inputs, words, out / "u3.weights")
     assert not torch.equal(before.lm_head.weight, after.lm_head.weight)
+    told = write(after, words, ["w0", "w1 w2"], 2, 4, 3)
+    assert [row["text"] for row in looks[1]] == [sample.text for sample in told]
+    ratios = log_likelihood(after, told, words.pad_token_id) - log_likelihood(before, told, words.pad_token_id)
+    assert [row["ratio"] for row in looks[1]] == pytest.approx(ratios, abs=1e-4) and abs(ratios).max() > 1e-3
+
+
+def test_who_goes_on_from_an_earlier_job_keeps_its_first_reference(inputs: Path) -> None:
+    align = Align(method="dpo", steps=2, batch_size=4, lr=1e-2, looks=(1,), length=4, samples=2)
+    first = run(inputs, align, PAIRS, name="first")
+    later = align.model_copy(update={"looks": (0,)})
+    again = run(inputs, later, PAIRS, name="again", more={"start": first / "u3.weights"})
+    assert (again / "u3.look_0").read_text() == (first / "u3.look_1000").read_text(), "ratios to the same reference"
 
 
 def test_a_seed_fixes_everything(inputs: Path) -> None:
@@ -241,11 +258,33 @@ def test_an_online_method_learns_to_write_what_is_rewarded(inputs: Path, method:
     assert share() > before + 0.2
 
 
+@pytest.mark.parametrize("method", ["grpo", "rloo"])
+def test_the_kl_term_draws_a_policy_back_to_its_reference(inputs: Path, method: Any) -> None:
+    align = Align(method=method, steps=25, batch_size=32, group=8, lr=1e-2, beta=1.0, length=5, judged=True)
+    words = tokenizer(REF, inputs)
+    model, reference = moved(policy(REF, inputs, words)), policy(REF, inputs, words)
+
+    def away() -> float:
+        told = write(model, words, ["w0", "w1 w2"], 100, 5, 0)
+        return float(np.mean(log_likelihood(model, told, 0) - log_likelihood(reference, told, 0)))
+
+    before = away()
+    built(
+        inputs, align, [{"prompt": "w0"}, {"prompt": "w1 w2"}] * 8, model, reward=lambda _, ids: [0.0] * len(ids)
+    ).train()
+    assert away() < before / 2
+
+
 def test_pairs_without_doubt_take_the_likelier_text(inputs: Path) -> None:
     rows = built(inputs, Align(method="simpo", steps=1), PAIRS).train_dataset
     assert [row["chosen"] for row in rows] == [" good w1 w2", " good good w5", " bad w1", " good"]
     told = built(inputs, Align(method="kto", steps=1), PAIRS).train_dataset
-    assert sum(told["label"]) == len(PAIRS) and len(told) == 2 * len(PAIRS)
+    wanted = {
+        True: [" good w1 w2", " good good w5", " bad w1", " good"],
+        False: [" bad w3", " w4", " w2 w2 good", " bad bad"],
+    }
+    for label, texts in wanted.items():
+        assert [row["completion"].removesuffix(WORDS[-1]) for row in told if row["label"] is label] == texts
 
 
 # ---------------------------------------------------------------- rewards, critique
@@ -261,8 +300,6 @@ def test_reward_models_are_read_back_and_combined_under_the_jobs_rule(inputs: Pa
         model = moved(reward_model(align, body))
         with torch.no_grad():
             model.score.weight.mul_(3.0 - 6 * j)
-        from aar.train.feedback.policy import kept
-
         save_file(kept(model), unit / f"reward{j}")
     rewards = Rewards(
         JobSpec(kind=JobKind.ALIGN, model=REF, align=align), inputs, unit, body, words, torch.device("cpu")
@@ -271,6 +308,32 @@ def test_reward_models_are_read_back_and_combined_under_the_jobs_rule(inputs: Pa
     each = rewards(texts)
     assert each.shape == (2, 2) and each[0] == pytest.approx(-each[1])
     assert rewards.one(texts) == pytest.approx(each.min(0))
+
+
+def test_par_compares_with_the_references_own_answers_to_the_prompt(
+    inputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = tokenizer(REF, inputs)
+    body = policy(REF, inputs, words)
+    align = Align(method="grpo", steps=1, batch_size=4, group=4, rewards=1, shape="par", looks=(), length=4)
+    model = moved(reward_model(align, body))
+    save_file(kept(model), inputs.parent / "reward0")
+    rewards: list[Any] = []
+
+    def spy(*given: Any, **more: Any) -> Any:
+        rewards.append(given[8])
+        return trainer(*given, **more)
+
+    monkeypatch.setattr(job, "trainer", spy)
+    prompts = ["w0", "w1 w2"]
+    run(inputs, align, [{"prompt": p} for p in prompts], more={"reward0": inputs.parent / "reward0"})
+    answers = [" good w1", " bad"]
+    got = rewards[0](prompts, [words(answer)["input_ids"] for answer in answers])
+    each = job.REFERENCES
+    told = write(body, words, prompts, each, align.length, 4)
+    against = score(model, words, [prompts[i // each] + sample.text for i, sample in enumerate(told)], 12)
+    plain = score(model, words, [p + a for p, a in zip(prompts, answers, strict=True)], 12)
+    assert got == pytest.approx(par(plain, against.reshape(2, each)), rel=1e-4)
 
 
 def test_the_critic_names_the_token_without_which_the_reward_is_highest(inputs: Path) -> None:

@@ -251,7 +251,8 @@ def hypothesis_of(now: Situation, args: Propose) -> Hypothesis:
         )
     if args.parent is not None and args.parent not in {t.number for t in now.trials}:
         raise AarError(f"parent: no trial t{args.parent}; leave it out, or name one of the journal")
-    recipe = fill(parse(args.start, args.settings), now.task.training.strong)
+    known = tuple(search.written(now.trials).values())
+    recipe = fill(parse(args.start, args.settings, known), now.task.training.strong)
     why = illegal(recipe, now.able)
     if why is not None:
         raise AarError(why)
