@@ -15,10 +15,12 @@ from aar.agent.llm.evidence import (
     table,
     task_text,
 )
+from aar.agent.llm.looking import LOOKING
 from aar.agent.llm.model import Message, Model
+from aar.agent.llm.proposing import PROPOSING, Propose, hypothesis_of
 from aar.agent.llm.protocols import PROTOCOLS
 from aar.agent.llm.talk import STEPS, Talk
-from aar.agent.llm.tools import TOOLS, Desk, Propose, Tool, hypothesis_of
+from aar.agent.llm.tools import Desk, Tool
 from aar.agent.llm.writing import WRITING, drafts
 from aar.agent.researchers import Situation, sampled
 from aar.oversight import Speaker, SpeakerStopped
@@ -27,7 +29,7 @@ from aar.oversight.chat import Chat
 from aar.runner.bench import Bench
 from aar.types import Hypothesis
 
-TOOLBOX: dict[str, Tool] = {**TOOLS, **PROTOCOLS}
+TOOLBOX: dict[str, Tool] = {**LOOKING, **PROTOCOLS, **PROPOSING}
 ASKED_AT_ONCE = 16
 ALONE = "You are the only researcher."
 AMONG = (
