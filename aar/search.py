@@ -20,7 +20,7 @@ import numpy as np
 from aar.ledger import TrialRow
 from aar.methods import PARTS, Able, Choice, Int, Space, fill, illegal, recipe_hash, spaces
 from aar.scoring import shrink
-from aar.types import SLOTS, Part, Recipe, TaskSpec, TrialStatus, Value
+from aar.types import SLOTS, Part, Recipe, TaskSpec, TrialStatus, Value, Written
 
 if TYPE_CHECKING:
     import optuna
@@ -60,14 +60,15 @@ def propose(
         )
     told = trials if how == "optuna" else []
     study, values, tried = _study(task, told, sampler), objective(told), {t.hash for t in told}
-    draw, inside, able = np.random.default_rng([state, 1]), space(task), Able.of(task)
+    draw, inside, able = np.random.default_rng([state, 1]), space(task, told), Able.of(task)
+    codes = written(told)
     while True:
         parent, kept = _kept(told, values, draw)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study.sampler = optuna.samplers.PartialFixedSampler(kept, sampler) if kept else sampler
         trial = study.ask()
-        recipe = fill(_ask(trial, inside), task.training.strong)
+        recipe = fill(_ask(trial, inside, codes), task.training.strong)
         if illegal(recipe, able) is None and recipe_hash(recipe) not in tried:
             return Proposal(recipe, parent)
         study.tell(trial, state=optuna.trial.TrialState.FAIL)
@@ -124,14 +125,21 @@ def importances(task: TaskSpec, trials: Sequence[TrialRow]) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def space(task: TaskSpec) -> dict[str, dict[str, dict[str, Space]]]:
-    """Slot -> part -> parameter -> space, for this task: what the search may propose."""
+def written(trials: Sequence[TrialRow]) -> dict[str, Written]:
+    """The written parts of trials that were scored, by their names in recipes: what ran once may be tuned."""
+    return {code.ref: code for t in trials if t.view is not None for code in t.recipe.written}
+
+
+def space(task: TaskSpec, trials: Sequence[TrialRow] = ()) -> dict[str, dict[str, dict[str, Space]]]:
+    """Slot -> part -> parameter -> space, for this task and after these trials: what the search may propose."""
     able = Able.of(task)
     out: dict[str, dict[str, dict[str, Space]]] = {}
     for slot in SLOTS:
         parts = [p for p in PARTS[slot] if illegal(Recipe(**{slot: Part(name=p)}), able) is None]
         whole = {name: spaces(slot, name, task.training.strong) for name in parts}
         out[slot] = {name: {k: _legal(slot, name, k, s, able) for k, s in own.items()} for name, own in whole.items()}
+    for ref, code in written(trials).items():
+        out[code.slot][ref] = dict(code.space)
     return out
 
 
@@ -149,7 +157,7 @@ def _study(task: TaskSpec, trials: Sequence[TrialRow], sampler: Any) -> optuna.S
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     values = objective(trials)
-    distributions = _distributions(task)
+    distributions = _distributions(space(task, trials))
     states = optuna.trial.TrialState
     for trial in _remembered(trials, values):
         params = {k: v for k, v in _params(trial.recipe).items() if k in distributions}
@@ -178,11 +186,11 @@ def _remembered(trials: Sequence[TrialRow], values: dict[int, float]) -> list[Tr
     return [t for t in told if t.number in best or t.number in latest]
 
 
-def _distributions(task: TaskSpec) -> dict[str, Any]:
+def _distributions(inside: dict[str, dict[str, dict[str, Space]]]) -> dict[str, Any]:
     import optuna.distributions as d
 
     out: dict[str, Any] = {}
-    for slot, parts in space(task).items():
+    for slot, parts in inside.items():
         if len(parts) > 1:
             out[slot] = d.CategoricalDistribution(list(parts))
         for name, params in parts.items():
@@ -197,7 +205,7 @@ def _distributions(task: TaskSpec) -> dict[str, Any]:
     return out
 
 
-def _ask(trial: Any, inside: dict[str, dict[str, dict[str, Space]]]) -> Recipe:
+def _ask(trial: Any, inside: dict[str, dict[str, dict[str, Space]]], codes: dict[str, Written]) -> Recipe:
     def draw(name: str, s: Space) -> Value:
         value: Value
         if isinstance(s, Choice):
@@ -212,7 +220,7 @@ def _ask(trial: Any, inside: dict[str, dict[str, dict[str, Space]]]) -> Recipe:
     for slot, parts in inside.items():
         part = trial.suggest_categorical(slot, list(parts)) if len(parts) > 1 else next(iter(parts))
         params = {key: draw(f"{slot}.{part}.{key}", s) for key, s in parts[part].items()}
-        chosen[slot] = Part(name=part, params=params)
+        chosen[slot] = Part(name=part, params=params, code=codes.get(part))
     return Recipe(**chosen)
 
 
@@ -231,7 +239,7 @@ def _features(recipe: Recipe) -> dict[str, float]:
     for name, value in _params(recipe).items():
         if isinstance(value, str):
             out[f"{name}={value}"] = 1.0
-        elif name.endswith(".lr"):
+        elif name.endswith(".lr") and float(value) > 0:
             out[name] = float(np.log(float(value)))
         else:
             out[name] = float(value)

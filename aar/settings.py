@@ -70,9 +70,14 @@ class Settings(BaseSettings):
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that whoever reads it finds the old text or the new one, never half of it."""
+    write_whole_bytes(path, text.encode("utf-8"))
+
+
+def write_whole_bytes(path: Path, data: bytes) -> None:
+    """The same of bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".part")
-    half.write_text(text, encoding="utf-8")
+    half.write_bytes(data)
     half.replace(path)
 
 

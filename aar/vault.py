@@ -6,6 +6,7 @@ no part of the vault is ever mounted; a process sandbox, which claims no isolati
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -85,6 +86,13 @@ class Vault:
             file.flush()
             os.fsync(file.fileno())
         os.rename(temporary, path)
+
+    def fingerprint(self, digest: str) -> str:
+        """sha256 over everything sealed under this digest, to tell whether it changed; for no job."""
+        found = hashlib.sha256()
+        for path in sorted((self.root / digest).iterdir()):
+            found.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\0".encode())
+        return found.hexdigest()
 
     def has(self, digest: str, split: str) -> bool:
         """Whether this split's labels are sealed."""

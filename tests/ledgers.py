@@ -68,15 +68,15 @@ def score(
 def propose(
     lease: Lease, number: int, recipe: Recipe | None = None, author: str = "optuna", parent: int | None = None,
     preset: str | None = None, rationale: str = "the evidence so far says so", predicted: float | None = None,
-    spec: TaskSpec | None = None,
+    spec: TaskSpec | None = None, **more: Any,
 ) -> Recipe:  # fmt: skip
-    """A proposed trial; its filled recipe."""
+    """A proposed trial, `more` of its row; its filled recipe."""
     base = (spec or task()).training.strong
     filled = fill(recipe or Recipe(), base)
     lease.propose(
         number, status="proposed", author=author, preset=preset, parent=parent, recipe=canonical_json(filled),
         hash=recipe_hash(filled), label=label(filled, base), rationale=rationale, predicted_pgr=predicted,
-        predicted_accuracy=None if predicted is None else round(WEAK + predicted * (CEILING - WEAK), 4),
+        predicted_accuracy=None if predicted is None else round(WEAK + predicted * (CEILING - WEAK), 4), **more,
     )  # fmt: skip
     return filled
 

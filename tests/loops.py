@@ -25,7 +25,7 @@ from aar.ledger import Ledger
 from aar.sandbox.process import ProcessSandbox
 from aar.settings import Settings
 from aar.tasks import load_task
-from aar.types import Hypothesis, Recipe
+from aar.types import Exit, Hypothesis, Launch, Recipe
 
 FAST = (sys.executable, "-I", "-S", str(Path(__file__).with_name("fast_job.py")))
 NO_TRACKING = "http://127.0.0.1:9"
@@ -59,9 +59,19 @@ def write_task(folder: Path, more: str = "") -> Path:
     return path
 
 
+class Boxed(ProcessSandbox):
+    """Says that it isolates: no code of a hypothesis is ever run by `fast_job.py`."""
+
+    isolates = True
+
+    def run(self, launch: Launch, cancel: threading.Event) -> Exit:
+        """As a process, whatever the launch carries."""
+        return super().run(launch.model_copy(update={"untrusted": False}), cancel)
+
+
 def fast_sandbox(settings: object = None) -> tuple[ProcessSandbox, str]:
     """In place of `aar.sandbox.select.choose`."""
-    return ProcessSandbox(command=FAST), "process: jobs of the tests"
+    return Boxed(command=FAST), "process: jobs of the tests"
 
 
 def until(condition: Callable[[], Any], seconds: float = 60.0) -> None:
@@ -77,17 +87,20 @@ class Scripted:
 
     name = "scripted"
 
-    def __init__(self, recipes: Sequence[Recipe]) -> None:
+    def __init__(self, recipes: Sequence[Recipe | Hypothesis]) -> None:
         self.recipes = recipes
 
     def propose(self, now: Situation) -> Hypothesis:
         """The next of them."""
-        return Hypothesis(recipe=self.recipes[now.number - 1], rationale="scripted", author="llm")
+        next_one = self.recipes[now.number - 1]
+        if isinstance(next_one, Hypothesis):
+            return next_one
+        return Hypothesis(recipe=next_one, rationale="scripted", author="llm")
 
 
 @contextmanager
 def searching(
-    folder: Path, recipes: Sequence[Recipe] = (), slots: int = 1, url: str | None = None, **trouble: str
+    folder: Path, recipes: Sequence[Recipe | Hypothesis] = (), slots: int = 1, url: str | None = None, **trouble: str
 ) -> Iterator[Searching]:
     """A workspace in `folder` whose searches run in this process; `trouble` is what goes wrong (`fast_job.py`)."""
     import aar.agent.run
@@ -195,9 +208,10 @@ def _child(out: str, argv: list[str], fault: str | None, env: dict[str, str]) ->
         os.dup2(file, stream)
     os.environ.update({"AAR_SLOTS": "1", "AAR_TRACKING_URI": NO_TRACKING, **env})
     import aar.agent.run
+    import aar.cli.searching
     from aar.cli import main
 
-    vars(aar.agent.run)["choose"] = fast_sandbox
+    vars(aar.agent.run)["choose"] = vars(aar.cli.searching)["choose"] = fast_sandbox
     if fault is not None:
         FAULTS[fault]()
     sys.argv = ["aar", *argv]
@@ -355,6 +369,21 @@ def _code() -> None:
     vars(aar.agent.inbox)["written"] = lambda recipe: recipe.loss.name == "logconf"
 
 
+def _ended(kind: str, status: str = "ok") -> Callable[[], None]:
+    """The first job of this kind is recorded, and nothing after it."""
+
+    def strike() -> None:
+        from aar.ledger import Lease
+
+        def strikes(self: Any, attempt: str, *rest: Any, **fields: Any) -> bool:
+            mine = [a for a in self.ledger.attempts(self.search, trial=1) if a["kind"] == kind]
+            return any(a["id"] == attempt and a["status"] == status for a in mine)
+
+        _after(Lease, "finish_attempt", strikes)
+
+    return strike
+
+
 def _turn(role: str, nth: int) -> None:
     """A message of the victim's conversation is recorded, and what follows from it is not."""
     from aar.ledger import Lease
@@ -370,6 +399,8 @@ def _turn(role: str, nth: int) -> None:
 
 
 FAULTS: dict[str, Callable[[], None]] = {
+    "smoked": _ended("smoke"), "refused": _ended("smoke", "failed"), "learnt": _ended("transfer"),
+    "applied": _ended("predict"),
     "submit": _submit, "job": _job, "result": _result, "record": _record, "fresh": _fresh, "seal": _seal,
     "hold": lambda: _victims_job(_hold), "hold controls": _controls,
     "take": lambda: _taking(_before), "taken": lambda: _taking(_after), "code": _code,

@@ -318,14 +318,15 @@ def test_without_a_terminal_a_run_prints_plain_lines_and_where_to_look(searched:
 
 STATE_KEYS = {
     "search", "task", "status", "reason", "paused", "baselines", "trials", "confirmed", "messages", "spend",
-    "budget", "left", "forecast",
+    "budget", "left", "forecast", "researcher",
 }  # fmt: skip
 TRIAL_KEYS = {
     "id", "status", "author", "recipe", "label", "pgr", "ci_low", "ci_high", "accuracy", "n_seeds", "reason",
-    "rationale", "predicted_pgr",
+    "rationale", "predicted_pgr", "predicted_low", "predicted_high", "refute", "source", "shares", "credit",
 }  # fmt: skip
 CONFIRMED = {
     "trial", "selected_pgr", "fresh_pgr", "sealed_pgr", "ci_low", "ci_high", "gain_over_matched_naive", "flags",
+    "audit",
 }  # fmt: skip
 SPEND = {"wall_seconds", "job_seconds", "gpu_hours", "looks", "openings", "tokens", "usd"}
 BUDGET = {"trials", "hours", "gpu_hours", "tokens", "usd"}

@@ -53,7 +53,7 @@ class Place:
         self.folder, self.workspace = folder, folder / "ws"
         self.task = write_task(folder)
         self.options = ["--workspace", str(self.workspace), "--sandbox", "process"]
-        self.count = 0
+        self.children: list[Child] = []
 
     def run(self, *more: str, fault: str | None = None, **env: str) -> Child:
         words = ("--trials", str(TRIALS), "--seed", str(SEED))
@@ -63,8 +63,9 @@ class Place:
         return self._start("resume", *more, fault=fault, **env)
 
     def _start(self, *argv: str, fault: str | None, **env: str) -> Child:
-        self.count += 1
-        return Child(self.folder / f"out{self.count}", [*argv, *self.options], fault, **env)
+        child = Child(self.folder / f"out{len(self.children)}", [*argv, *self.options], fault, **env)
+        self.children.append(child)
+        return child
 
     def held(self) -> Path:
         """The folder of the job that waits for its `hold` to go."""
@@ -226,7 +227,7 @@ def test_of_two_resumes_the_second_is_refused(place: Place, undisturbed: Place) 
 
 
 def test_a_dead_tracking_server_costs_nothing(undisturbed: Place) -> None:
-    text = Path(undisturbed.folder / "out1").read_text()
+    text = Path(undisturbed.folder / "out0").read_text()
     with ledger_of(undisturbed.workspace) as ledger:
         waiting = len(ledger.unsent())
     assert waiting > TRIALS

@@ -18,6 +18,7 @@ from aar.ledger import tables as t
 from aar.report import headline, write_report
 from aar.report._charts import by_trial, calibration, gap_bars
 from aar.report._svg import Scale
+from aar.scoring import predictions
 from aar.settings import Settings
 from aar.tracking import About, claim
 from aar.types import AarError, Finding, Part, PublicScore, Recipe, canonical_json
@@ -26,8 +27,8 @@ from tests.ledgers import LEAK, begin, failure, propose, score, score_trial, sea
 
 SEARCH = "polarity-k3f9"
 SECTIONS = [
-    "headline", "confirmed", "claim", "trials", "methods", "importance", "predictions", "findings", "lineage",
-    "failures", "all", "spend",
+    "headline", "confirmed", "claim", "trials", "methods", "importance", "predictions", "portfolio", "findings",
+    "lineage", "failures", "all", "spend",
 ]  # fmt: skip
 HOSTILE = "</pre></details><script>alert(1)</script><img src=x onerror=alert(2)> \x1b[31m\u202e\ud800 {{ 7 * 7 }} & \"'"
 
@@ -317,7 +318,7 @@ def test_predictions_are_scored_against_guessing_the_mean(settings: Settings, le
             propose(lease, n, Recipe(loss=Part(name="logconf", params={"a": n / 10})), predicted=said)
             score_trial(lease, n, score(seen))
     text = page(ledger, settings).text("predictions")
-    assert "3 trials predicted their PGR: off by .17 on average, bias +0.10" in text and "off by .13" in text
+    assert "optuna 3 .17 +0.10 .13" in text
 
 
 def test_lineage_is_indented_under_parents(settings: Settings, ledger: Ledger) -> None:
@@ -377,7 +378,7 @@ def test_marks_tell_authors_and_pruned_trials_apart(ledger: Ledger) -> None:
         ("optuna", "full", "0"), ("optuna", "full", "1"), ("random", "hollow", "2"), ("llm", "full", "3"),
         ("human", "full", "4"),
     ]  # fmt: skip
-    assert calibration(trials).count("<title>") == 4
+    assert calibration(predictions(trials)).count("<title>") == 4
 
 
 def test_a_scale_has_round_ticks_and_keeps_to_its_ends() -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import yaml
 
 from aar.agent.graph import Loop
-from aar.agent.inbox import LATE, MOST_WAITING
+from aar.agent.inbox import LATE, MOST_WAITING, Inbox
 from aar.agent.researchers import Situation
 from aar.agent.run import opened
 from aar.executor import Executor, Stopped
@@ -21,6 +23,7 @@ from aar.ledger.tables import spend
 from aar.types import Hypothesis, Part, Recipe, TrialStatus
 from tests import ledgers, loops
 from tests.loops import VICTIM, launches, ledger_of, outcome, searching, until
+from tests.rows import row
 from tests.test_cli import Said, aar
 from tests.test_faults import Place, assert_whole
 
@@ -44,6 +47,7 @@ class Two(Place):
             return ledger.messages(ledger.searches()[0]["id"])
 
     def trials(self) -> list[tuple[int, str, str]]:
+        """Number, author and status of each."""
         with ledger_of(self.workspace) as ledger:
             found = ledger.trials(ledger.searches()[0]["id"])
         return [(t.number, t.author, str(t.status)) for t in found]
@@ -65,8 +69,11 @@ class Two(Place):
 
 
 @pytest.fixture
-def two(tmp_path: Path) -> Two:
-    return Two(tmp_path)
+def two(tmp_path: Path) -> Iterator[Two]:
+    two = Two(tmp_path)
+    yield two
+    for child in two.children:  # one that waits for a person would wait for ever
+        child.process.kill()
 
 
 @pytest.fixture(scope="module")
@@ -236,6 +243,7 @@ def test_a_resume_may_raise_the_budget(two: Two) -> None:
 
 def test_trials_wait_for_leave_through_a_kill(two: Two) -> None:
     child = two.run("--trials", "4", "--approve", "all")
+    until(lambda: "baselines" in child.text)
     until(lambda: [s for *_, s in two.trials()].count("waiting") == MOST_WAITING)
     two.heard("steer", "hm")  # round again with everything waiting
     assert [s for *_, s in two.trials()] == ["complete"] + ["waiting"] * MOST_WAITING
@@ -261,6 +269,7 @@ def test_trials_wait_for_leave_through_a_kill(two: Two) -> None:
 
 def test_while_code_waits_for_leave_the_rest_goes_on(two: Two) -> None:
     child = two.run("--approve", "code", fault="code")
+    until(lambda: "baselines" in child.text)
     until(lambda: [s for *_, s in two.trials()[2:]].count("complete") + [
         s for *_, s in two.trials()[2:]].count("pruned") == 2)  # fmt: skip
     assert two.trials()[1] == (1, "preset", "waiting"), "choose another SEED: the first preset is logconf"
@@ -270,6 +279,32 @@ def test_while_code_waits_for_leave_the_rest_goes_on(two: Two) -> None:
     two.tell("approve", "t1")
     assert child.end() == 0, child.text
     assert_whole(two.workspace)
+
+
+def test_who_needs_leave(tmp_path: Path) -> None:
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path)
+        with opened(here.ledger, here.settings, search) as bench:
+            every, code, nobody = (Inbox(bench, which) for which in ("all", "code", ""))
+            drawn, own, first = row(3), row(3, author="human"), row(0)
+            brought = drawn.model_copy(update={"recipe": Recipe(loss=Part(name="mine@1a2b"))})
+            assert [every.waits(t) for t in (drawn, brought, own, first)] == [True, True, False, False]
+            assert [code.waits(t) for t in (drawn, brought, own, first)] == [False, True, False, False]
+            assert not nobody.waits(brought)
+
+
+def test_waiting_for_a_person_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1000.0]
+    monkeypatch.setattr("aar.agent.graph.time.monotonic", lambda: clock[0])
+    executor = SimpleNamespace(running=set(), collect=lambda idle: clock.__setitem__(0, clock[0] + 3600))
+    bench: Any = SimpleNamespace(executor=executor)
+    nobody = cast(Any, None)
+    loop = Loop(bench, nobody, nobody, nobody, nobody, clock=clock[0])
+    loop._wait(idle=True)
+    assert loop.clock == clock[0], "an hour in which nothing ran"
+    executor.running = {1}
+    loop._wait(idle=False)
+    assert clock[0] - loop.clock == 3600
 
 
 # ---------------------------------------------------------------- words

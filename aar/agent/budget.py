@@ -11,6 +11,9 @@ from typing import Any
 from aar.ledger import Ledger, TrialRow
 from aar.types import TrialStatus, Word
 
+NOTHING = 1e-9
+"""What is left of sums of fractions when all is spent."""
+
 
 class Budget(Word):
     """Whichever comes first ends the search. Trial 0 is outside `trials`, the confirmation outside all of them.
@@ -54,7 +57,7 @@ class Outlook(Word):
     @property
     def one_more(self) -> bool:
         """May another trial begin?"""
-        return all(value > 0 for value in self.left.values())
+        return all(value > NOTHING for value in self.left.values())
 
     @property
     def words(self) -> str:
@@ -120,7 +123,7 @@ def afford(ledger: Ledger, search: str) -> bool:
 def changed(plan: str, new: dict[str, Any]) -> str:
     """What another budget changes: `trials 20 → 40, hours none → 8`."""
     old = Budget.of(plan).model_dump()
-    return ", ".join(f"{name} {_number(old[name])} → {_number(value)}" for name, value in new.items())
+    return ", ".join(f"{name} {_number(was)} → {_number(new[name])}" for name, was in old.items() if name in new)
 
 
 def _pace(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float) -> float:

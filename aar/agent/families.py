@@ -1,4 +1,4 @@
-"""Families of methods: what was tried how often, how evenly, and when trying stopped paying. Public values only."""
+"""Families of methods: what was tried how often, what to leave, what nearly repeats. Public values only."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aar.ledger import TrialRow
+from aar.ledger.journal import SCORED, family
 from aar.methods import Choice, fill, recipe_hash, spaces
 from aar.types import SLOTS, Part, Recipe, Training, TrialStatus
 
-PATIENCE = 8
-"""Scored trials in a row without a new best that make a plateau."""
 OFTEN, BARREN = 4, 3
 """A family is over-tried from so many scored trials on, if the latest so many brought it no gain."""
 NEAR = 0.05
 """Two values are near when they differ by under this share of their parameter's range (of its logarithm, where that
 is how it is searched)."""
-SCORED = (TrialStatus.COMPLETE, TrialStatus.PRUNED)
 
 
 class Family(NamedTuple):
@@ -35,13 +33,6 @@ class Family(NamedTuple):
         return len(self.trials) >= OFTEN and self.barren >= BARREN
 
 
-def family(recipe: Recipe) -> str:
-    """The parts that are not naive's, schedule aside: `hard + logconf`; `naive` for none."""
-    plain = Recipe()
-    names = [getattr(recipe, slot).name for slot in SLOTS[:-1]]
-    return " + ".join(n for n, slot in zip(names, SLOTS, strict=False) if n != getattr(plain, slot).name) or "naive"
-
-
 def families(trials: Sequence[TrialRow]) -> list[Family]:
     """Families of scored trials, most tried first."""
     groups: dict[str, list[TrialRow]] = {}
@@ -57,31 +48,6 @@ def families(trials: Sequence[TrialRow]) -> list[Family]:
             Family(name, tuple(t.number for t in own), values[best], view.pgr if view else None, len(own) - 1 - best)
         )
     return sorted(out, key=lambda f: (-len(f.trials), f.name))
-
-
-def entropy(trials: Sequence[TrialRow]) -> float | None:
-    """How evenly the trials (naive's aside) are spread over families: Shannon, in bits; None before any."""
-    counts: dict[str, int] = {}
-    for t in trials:
-        if t.number > 0 and t.status not in (TrialStatus.REJECTED, TrialStatus.DUPLICATE):
-            counts[family(t.recipe)] = counts.get(family(t.recipe), 0) + 1
-    n = sum(counts.values())
-    return -sum(c / n * math.log2(c / n) for c in counts.values()) + 0.0 if n else None
-
-
-def plateaus(trials: Sequence[TrialRow]) -> int:
-    """How often so far PATIENCE scored trials in a row brought no new best: each begins a new direction."""
-    best, dry, found = -math.inf, 0, 0
-    for t in trials:
-        if t.view is None or t.status not in SCORED:
-            continue
-        if t.view.accuracy > best:
-            best, dry = t.view.accuracy, 0
-            continue
-        dry += 1
-        if dry == PATIENCE:
-            found, dry = found + 1, 0
-    return found
 
 
 def near(recipe: Recipe, trials: Sequence[TrialRow], base: Training) -> tuple[TrialRow, str] | None:
@@ -110,7 +76,7 @@ def _moved(a: Recipe, b: Recipe, base: Training) -> Mapping[str, float]:
         there: Part = getattr(b, slot)
         if here.name != there.name:
             return {}
-        for key, space in spaces(slot, here.name, base).items():
+        for key, space in spaces(slot, here, base).items():
             x, y = here.params.get(key, space.default), there.params.get(key, space.default)
             if x == y:
                 continue

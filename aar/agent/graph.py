@@ -208,15 +208,18 @@ class Loop:
         return self.bench.executor.slots - len(trials) + over
 
     def _propose(self, number: int, hypothesis: Hypothesis, heeding: Heeding | None = None) -> None:
-        base = self.bench.problem.task.training.strong
+        base, code = self.bench.problem.task.training.strong, hypothesis.code
+        recipe = hypothesis.recipe if code is None else hypothesis.recipe.carrying(code)
         try:
-            filled = fill(hypothesis.recipe, base)
+            filled = fill(recipe, base)
             name = label(filled, base)
         except AarError:  # `review` rejects it, with the reason
-            filled, name = hypothesis.recipe, "illegal"
+            filled, name = recipe, "illegal"
         self.bench.lease.propose(
             number,
             heeding,
+            written=[code if code is not None and w.digest == code.digest else w for w in recipe.written],
+            review=hypothesis.review,
             status=TrialStatus.PROPOSED,
             author=hypothesis.author,
             preset=hypothesis.preset,

@@ -15,9 +15,8 @@ from collections.abc import Iterator, Sequence
 from aar.agent.budget import Budget, changed
 from aar.agent.researchers import Situation, predicted
 from aar.ledger import Message, TrialRow
-from aar.methods import PARTS
 from aar.runner.bench import Bench
-from aar.types import SLOTS, Hypothesis, Recipe, TrialStatus, canonical_json
+from aar.types import Hypothesis, Recipe, TrialStatus, canonical_json
 
 POLL_SECONDS = 0.5
 MOST_WAITING = 3
@@ -159,7 +158,7 @@ def spoken(message: Message) -> str:
 
 def written(recipe: Recipe) -> bool:
     """Has the recipe a part that aar does not bring: code that a hypothesis carries?"""
-    return any(getattr(recipe, slot).name not in PARTS[slot] for slot in SLOTS)
+    return bool(recipe.written)
 
 
 def hypothesis(message: Message, now: Situation) -> Hypothesis:

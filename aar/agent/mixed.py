@@ -8,7 +8,6 @@ Beta posteriors over credits that fade with age), mixed with a floor, so that no
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ import numpy as np
 
 from aar.agent.researchers import Researcher, Situation, next_preset, sampled
 from aar.ledger import TrialRow
+from aar.ledger.journal import source
 from aar.methods import PRESETS
 from aar.types import Hypothesis, TrialStatus
 
@@ -30,12 +30,6 @@ class Credit(NamedTuple):
 
     trials: float
     mean: float | None
-
-
-def source(trial: TrialRow) -> str:
-    """Who was asked for this trial, whoever then proposed it."""
-    chosen = json.loads(trial.shares).get("source") if trial.shares else None
-    return str(chosen or trial.author)
 
 
 def credits(trials: Sequence[TrialRow], sources: Sequence[str]) -> dict[str, Credit]:

@@ -18,6 +18,7 @@ from aar.agent.mixed import Mixed
 from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
 from aar.executor import Executor, Stopped, stopping
 from aar.ledger import LeaseLost, Ledger
+from aar.runner.audit import protected
 from aar.runner.bench import Bench, Problem
 from aar.runner.trial import Runner
 from aar.runner.units import JobFailed, orphans
@@ -61,9 +62,11 @@ class Plan(Word):
     voices: int = 1
     directions: tuple[str, ...] = ()
     prices: str | None = None
+    experiment: str = ""
     sandbox: str = ""
     slots: int = 1
     code: str = ""
+    protected: dict[str, str] = {}
 
 
 def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> str:
@@ -73,7 +76,7 @@ def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> st
         AarError: the task, its data or its models are not usable.
     """
     problem = Problem.of(task, settings)
-    plan = plan.model_copy(update={"code": problem.code})
+    plan = plan.model_copy(update={"code": problem.code, "protected": protected(problem)})
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
     search = f"{task.name}-{''.join(secrets.choice(alphabet) for _ in range(4))}"
     ledger.create_search(
@@ -145,8 +148,7 @@ def work(
         update = plan.model_copy(update={"sandbox": bench.sandbox.name, "slots": bench.executor.slots})
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
         inbox = Inbox(bench, plan.approve)
-        researcher = _researcher(plan, bench)
-        loop = Loop(bench, Runner(bench), researcher, report, inbox, plan.confirm_top, plan.controls)
+        loop = loop_of(plan, bench, inbox, report)
         mirror = Mirror(ledger, settings)
         mirror.start()
         try:
@@ -168,6 +170,11 @@ def work(
         finally:
             waiting: int = mirror.stop(FLUSH_SECONDS)
     return waiting
+
+
+def loop_of(plan: Plan, bench: Bench, inbox: Inbox, report: Callable[[], None]) -> Loop:
+    """The loop that a plan asks for."""
+    return Loop(bench, Runner(bench), _researcher(plan, bench), report, inbox, plan.confirm_top, plan.controls)
 
 
 def _researcher(plan: Plan, bench: Bench) -> Researcher:

@@ -9,9 +9,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from aar import __version__
+from aar.cli.comparing import app as comparing_app
 from aar.cli.options import DEFAULT, Backend, Json, Sets, Tokens, Usd, Workspace
 from aar.cli.oversight import app as oversight_app
 from aar.cli.steering import app as steering_app
+from aar.cli.tasks import sandbox_app, tasks_app
 from aar.types import AarError
 
 app = typer.Typer(
@@ -22,12 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-tasks_app = typer.Typer(help="List tasks; show or check one.", invoke_without_command=True)
-sandbox_app = typer.Typer(help="The Docker sandbox's image.", no_args_is_help=True)
 app.add_typer(tasks_app, name="tasks")
 app.add_typer(oversight_app, name="oversight")
 app.add_typer(sandbox_app, name="sandbox")
 app.add_typer(steering_app)
+app.add_typer(comparing_app)
 
 
 def _version(wanted: bool) -> None:
@@ -125,6 +126,7 @@ def trial(
     task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
     recipe: Annotated[str | None, typer.Option(help="A preset or a loss; naive without it.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2_000_000)] = 0,
+    code: Annotated[list[Path] | None, typer.Option(help="A part of your own: a file, run in Docker only.")] = None,
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
     sets: Sets = None,
@@ -132,7 +134,22 @@ def trial(
     """Run one recipe beside naive, weak and ceiling: `--recipe logconf --set loss.a=.75 --set targets=hard`."""
     from aar.cli import searching
 
-    searching.trial(task, recipe, workspace, sandbox, sets or [], seed)
+    searching.trial(task, recipe, workspace, sandbox, sets or [], seed, code or [])
+
+
+@app.command("export-part")
+def export_part(
+    search: Annotated[str, typer.Argument(help="A search's id.")],
+    trial: Annotated[int, typer.Argument(min=1, help="The number of a trial whose recipe has a written part.")],
+    out: Annotated[Path | None, typer.Option(help="Write it here; printed without it.")] = None,
+    slot: Annotated[str | None, typer.Option(help="Which part, where a recipe has several.")] = None,
+    source: Annotated[bool, typer.Option("--source", help="As `aar trial --code` reads it, not as a class.")] = False,
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Write a part that a search wrote as a file ready for a pull request: a class for aar/methods."""
+    from aar.cli import parts
+
+    parts.export_part(search, trial, out, slot, source, workspace)
 
 
 @app.command()
@@ -237,59 +254,6 @@ def doctor(json: Json = False, workspace: Workspace = DEFAULT) -> None:
     from aar.cli import listing
 
     listing.doctor(json, workspace)
-
-
-@tasks_app.callback()
-def _tasks(context: typer.Context, json: Json = False) -> None:
-    if context.invoked_subcommand is None:
-        from aar.cli import listing
-
-        listing.tasks(json)
-
-
-@tasks_app.command("show")
-def _tasks_show(
-    name: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
-    json: Json = False,
-    workspace: Workspace = DEFAULT,
-    sets: Sets = None,
-) -> None:
-    """Three rendered rows, split sizes, class balance, digest."""
-    from aar.cli import listing
-
-    listing.task_show(name, json, workspace, sets or [])
-
-
-@tasks_app.command("check")
-def _tasks_check(
-    file: Annotated[
-        str | None, typer.Argument(help="A task's name, or the path of a YAML. Every known task with --offline alone.")
-    ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Only the file and its sample rows: no data.")] = False,
-    workspace: Workspace = DEFAULT,
-    sets: Sets = None,
-) -> None:
-    """Read a task, prepare its data, find its models; say what is wrong."""
-    from aar.cli import listing
-
-    if offline:
-        listing.task_check_offline(file, sets or [])
-    elif file is None:
-        fail("name a task, or give --offline to check the files of all of them")
-    else:
-        listing.task_check(file, workspace, sets or [])
-
-
-@sandbox_app.command("build")
-def _sandbox_build(
-    base_image: Annotated[
-        str | None, typer.Option(help="An image with the host's Python; found or made without it.")
-    ] = None,
-) -> None:
-    """Build the image jobs run in, out of a wheel of this package and a wheelhouse."""
-    from aar.cli import listing
-
-    listing.sandbox_build(base_image)
 
 
 def fail(message: str) -> NoReturn:

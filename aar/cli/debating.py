@@ -1,53 +1,66 @@
-"""The command that measures debate."""
+"""The command that measures debate by evidence."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from aar.cli.mapping import each
-from aar.cli.overseeing import tracked
-from aar.cli.screen import screen
+from aar.cli.overseeing import Cell, Result, perform
+from aar.executor import Stopped
 from aar.oversight import digits
-from aar.report import debate_figures, write_debate
+from aar.report import debate_figures, debate_rows, write_debate
 from aar.report._debate import Figure
-from aar.runner.oversight import run_id
-from aar.settings import Settings
-from aar.tracking import Told, interval, number
-from aar.types import AarError
+from aar.runner.launcher import Launcher
+from aar.sandbox.image import source_digest
+from aar.scoring.verdicts import Share
+from aar.settings import Settings, write_whole_bytes
+from aar.types import AarError, digest_of
 
 PIXELS = digits.SIDE**2
 DEFAULT_K = (4, 6)
 
 
-def debate(task: str, ks: Sequence[str], seeds: int, as_json: bool, workspace: Path) -> None:
-    """Train judges, play every protocol, write rows and page; the table, or JSON."""
+def debate(ks: Sequence[str], seeds: int, settings: Settings, as_json: bool) -> None:
+    """Train judges, play every protocol, write rows and page; the table, or JSON. A judge's games are kept as played.
+
+    Raises:
+        AarError: a number of reveals that cannot be.
+    """
     reveals = _reveals(ks)
-    console = Console(stderr=True) if as_json else screen()
-    known, asked = digits.load()
-    played: list[digits.Game] = []
-    for k in reveals:
-        for seed in range(seeds):
-            played += digits.games(known, asked, k, seed)
-            console.print(f"  ✓ {k} pixels, judge {seed}", highlight=False)
-    found = debate_figures(played, asked.labels)
-    settings = Settings(workspace=workspace)
-    page = write_debate(played, asked, found, settings)
-    if as_json:
-        told = {"task": task, "k": reveals, "seeds": seeds, "images": len(asked.labels), "page": str(page)}
-        print(json.dumps(told | {"figures": [f._asdict() for f in found]}, indent=2))
-    else:
-        _table(found, console)
-    console.print(f"debate  {page}  (.jsonl and .json beside it)", highlight=False, soft_wrap=True)
-    plan = {"task": task, "k": ",".join(map(str, reveals)), "seeds": str(seeds)}
-    values = {f"{f.protocol} {f.side} k{f.k}/accuracy".replace("  ", " "): f.accuracy for f in found}
-    files = (page, page.with_suffix(".json"))
-    tracked(settings, Told(run_id("debate", plan), "debate", plan, values, files=files), console)
+
+    def work(run: Launcher, console: Console) -> Result:
+        known, asked = digits.load()
+        folder = Path(run.settings.folder("oversight")) / run.search / "games"
+        played: list[digits.Game] = []
+        for k in reveals:
+            for seed in range(seeds):
+                if run.executor.cancel.is_set():
+                    raise Stopped
+                played += _games(folder, known, asked, k, seed)
+                console.print(f"  ✓ {k} pixels, judge {seed}", highlight=False)
+        found = debate_figures(played, asked.labels)
+        pages = {"debate.html": partial(write_debate, played, asked, found)}
+        lines = [_cells(f, len(asked.labels)) for f in found]
+        return Result(lines, debate_rows(played, asked.labels), pages=pages)
+
+    perform("debate", {"task": "digits", "k": reveals, "seeds": seeds}, settings, as_json, work)
+
+
+def _games(folder: Path, known: digits.Digits, asked: digits.Digits, k: int, seed: int) -> Sequence[digits.Game]:
+    """All protocols under one judge: as kept by a run of this very code, or played."""
+    own = Path(digits.__file__).read_text(encoding="utf-8")  # on the host only, and so not among a job's sources
+    code = digest_of([source_digest(), own, version("scikit-learn"), version("numpy")])[:12]
+    path = folder / f"k{k}-seed{seed}-{code}.games"
+    if path.is_file():
+        return digits.unpacked(path.read_bytes())
+    played = list(digits.games(known, asked, k, seed))
+    write_whole_bytes(path, digits.packed(played))
+    return played
 
 
 def _reveals(given: Sequence[str]) -> list[int]:
@@ -57,17 +70,12 @@ def _reveals(given: Sequence[str]) -> list[int]:
     return list(dict.fromkeys(int(k) for k in each(given))) or list(DEFAULT_K)
 
 
-def _table(found: Sequence[Figure], console: Console) -> None:
-    table = Table(box=None, pad_edge=False, show_edge=False, title="\n[bold]digits debate[/]", title_justify="left")
-    for name in ("pixels", "protocol", "first, or alone"):
-        table.add_column(name)
-    for name in ("right", "95 % interval", "chance", "ECE", "honest first less liar first"):
-        table.add_column(name, justify="right")
-    for f in found:
-        bias = "" if f.bias is None else f"{number(f.bias[0], 3)} {interval(*f.bias[1:], 3)}"
-        table.add_row(
-            str(f.k), f.protocol, f.side, number(f.accuracy, 3), escape(interval(f.low, f.high, 3)),
-            number(f.chance, 1), "" if f.ece is None else number(f.ece, 3), escape(bias),
-        )  # fmt: skip
-    console.print(table)
-    console.print()
+def _cells(f: Figure, n: int) -> dict[str, Cell]:
+    side = {"honest": ", honest first", "liar": ", liar first", "both": ", both orders"}.get(f.side, "")
+    if f.protocol == "consultancy":
+        side = f", {f.side} adviser"
+    bias = None if f.bias is None else Share(*f.bias, n)
+    return {
+        "protocol": f"{f.protocol}{side}, {f.k} pixels", "right": Share(f.accuracy, f.low, f.high, n),
+        "chance": f.chance, "ECE": f.ece, "honest first less liar first": bias,
+    }  # fmt: skip

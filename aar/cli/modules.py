@@ -3,133 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.markup import escape
 
+from aar.cli.asked import Asked, Sides
 from aar.cli.overseeing import Cell, Result
-from aar.cli.speakers import FORMS, parsed, server_of, speaker_of
+from aar.cli.speakers import speaker_of
 from aar.oversight import (
     Amplifying,
-    Cast,
     Comparison,
-    Debating,
-    Judging,
     Outcome,
     Sampling,
-    Skill,
     amplify,
     direct,
     direct_at,
-    known,
 )
 from aar.oversight.constitution import load_constitution, revise
 from aar.oversight.preferences import against_drafts, feedback, sampled
-from aar.oversight.probes import attacked, doubts, looks, opinions, perturbations
 from aar.oversight.sandwich import HELPS, STRONG, WEAK, sandwich
 from aar.report import write_transcripts
+from aar.runner.asking import FILE, query
 from aar.runner.launcher import Launcher
-from aar.runner.protocols import EQUAL, Line, question_scores, read_questions, read_requests, run_debate, table
+from aar.runner.protocols import EQUAL, Line, question_scores, read_requests, run_debate, table
 from aar.scoring.lengths import win_rate
-from aar.scoring.probes import attack_success, complied, moved
 from aar.scoring.sandwich import closed
-from aar.scoring.verdicts import mean, mean_share, measured, share
-from aar.types import AarError
+from aar.scoring.verdicts import mean, mean_share, share
+from aar.settings import write_whole
 
-KNOWN = "known"
-PLAIN = {"debate": ("digits", KNOWN), "sandwich": (KNOWN,)}
-"""Modules whose questions need no speaker that can read, and the names of these."""
-STRONG_SKILL = 0.9
 DONE = ("gain over weak alone", "left to strong alone", "share of the gap closed")
-Sides = NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a command was asked. `task`: a file, or `known`; `speaker` judges or writes, `helper` debates or advises."""
+def debate(asked: Asked, ask: int, run: Launcher, console: Console) -> Result:
+    """Every protocol beside the judge alone, and the judge alone at the cost of the debate.
 
-    task: str
-    speaker: str
-    helper: str | None = None
-    base_url: str | None = None
-    rows: int | None = None
-    rounds: int = 1
-    thinks: bool = False
-    seed: int = 0
-    temperature: float = 0.7
-
-    def cast(self, run: Launcher) -> tuple[list[Comparison], Sides, Cast, list[str]]:
-        """Comparisons, the right side of each, who takes part, and notes. `known` brings speakers of known skill."""
-        if self.task == KNOWN:
-            skill, strong = Skill(), Skill(judge=STRONG_SKILL)
-            comparisons, better, cast = known(self.rows or 500, skill, self.seed)
-            helper = known(self.rows or 500, strong, self.seed)[2].judge
-            told = f"speakers of known skill: {skill.model_dump_json()}; the strong one alone is right {STRONG_SKILL}"
-            return comparisons, better, Cast(cast.judge, helper), [told]
-        comparisons = _questions(self.task)[: self.rows]
-        one = speaker_of(self.speaker, run, self.base_url)
-        two = speaker_of(self.helper, run, self.base_url) if self.helper else one
-        return comparisons, np.zeros(len(comparisons), np.int64), Cast(one, two), []
-
-    @property
-    def judging(self) -> Judging:
-        """How the judge is asked."""
-        return Judging(thinks=self.thinks, sampling=Sampling(max_tokens=200, seed=self.seed))
-
-    @property
-    def debating(self) -> Debating:
-        """How a protocol is played."""
-        sampling = Sampling(max_tokens=200, temperature=self.temperature, seed=self.seed)
-        return Debating(rounds=self.rounds, judging=self.judging, sampling=sampling)
-
-
-def check(module: str, asked: Asked, constitution: str | None = None, requests: str | None = None) -> None:
-    """Refuse what cannot run before anything does.
-
-    Raises:
-        AarError: what is wrong, and what to give.
+    With `ask` a person is asked about so many of the debate's verdicts, and what was answered before is used.
     """
-    if asked.task == KNOWN and module in PLAIN:
-        if asked.speaker or asked.helper:
-            raise AarError(f"--task {KNOWN}: brings its own speakers; leave --speaker and --helper out")
-        return
-    if constitution is not None:
-        load_constitution(constitution)
-    if not Path(asked.task).is_file():
-        others = f", or {', '.join(PLAIN[module])}" if module in PLAIN else ""
-        raise AarError(f"--task {asked.task}: no such file; give a file of JSON lines{others}")
-    if module == "cai":
-        read_requests(Path(asked.task))
-    else:
-        _questions(asked.task)
-    if not asked.speaker:
-        raise AarError(f"--speaker is missing: who is asked? {FORMS}")
-    if module == "sandwich" and not asked.helper:
-        raise AarError("--helper is missing: sandwiching needs a strong model beside the weak one (--speaker)")
-    kinds = {parsed(spec)[0] for spec in (asked.speaker, asked.helper) if spec}
-    if asked.base_url is not None:
-        server_of(asked.base_url)
-        if "chat" not in kinds:
-            raise AarError("--base-url belongs to chat:... speakers, and there is none")
-    if requests is not None:
-        read_requests(Path(requests))
-
-
-def debate(asked: Asked, run: Launcher, console: Console) -> Result:
-    """Every protocol beside the judge alone, and the judge alone at the cost of the debate."""
     comparisons, better, cast, notes = asked.cast(run)
     played = run_debate(
         cast, comparisons, better, asked.debating, tuple(HELPS),
         say=lambda told: console.print(f"  {escape(told)}", highlight=False),
     )  # fmt: skip
-    return _played(played.outcomes, comparisons, better, notes)
+    found = _played(played.outcomes, comparisons, better, notes, asked.bound)
+    return _asking(found, played.outcomes, comparisons, better, ask, asked.bound, run) if ask else found
+
+
+def _asking(
+    found: Result, outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], better: Sides, ask: int,
+    bound: float, run: Launcher,
+) -> Result:  # fmt: skip
+    """What was found, and the debate with a person's answers in place of its least sure verdicts."""
+    path = Path(run.settings.folder("oversight")) / run.search / FILE
+    asks = query(outcomes[1], comparisons, ask, path)
+    helped = asks.outcome._replace(protocol=f"{outcomes[1].protocol}, asking a person")
+    line = table([outcomes[0], helped], better, bound)[1]
+    counts = {n: share(k, len(comparisons)) for n, k in (("asked", asks.asked), ("answered", asks.answered))}
+    waiting = asks.asked - asks.answered
+    note = f"{waiting} questions wait for a person: give `answer` (0 or 1) in {path}, then run the same command"
+    return replace(
+        found, table=[*found.table, {**_cells(line), **counts}], notes=found.notes + ([note] if waiting else []),
+        pages={**found.pages, FILE: partial(write_whole, text=asks.text)},
+    )  # fmt: skip
 
 
 def sandwiched(asked: Asked, run: Launcher, console: Console) -> Result:
@@ -145,7 +85,7 @@ def sandwiched(asked: Asked, run: Launcher, console: Console) -> Result:
             row |= zip(DONE, (made.gain, made.left, made.share), strict=True)
             notes += [f"no share of the gap: {made.reason}"] if made.reason and made.reason not in str(notes) else []
         lines.append(row | {"characters": found[name].characters})
-    return Result(lines, _rows(found.values(), comparisons, better), notes + _silent(found.values()))
+    return Result(lines, rows_of(found.values(), comparisons, better), notes + silent_turns(found.values()))
 
 
 def amplified(asked: Asked, depth: int, branches: int, run: Launcher, console: Console) -> Result:
@@ -158,51 +98,7 @@ def amplified(asked: Asked, depth: int, branches: int, run: Launcher, console: C
         console.print(f"  ✓ depth {d}", highlight=False)
     alone = direct_at(cast, comparisons, asked.debating, outcomes[-1].characters)
     outcomes.append(alone._replace(protocol=f"{EQUAL}depth {depth}"))
-    return _played(outcomes, comparisons, better, notes)
-
-
-def probed(asked: Asked, requests: str | None, run: Launcher, console: Console) -> Result:
-    """What moves a judge that should not move it; with `requests`, what gets a refused request answered."""
-    comparisons, better, cast, notes = asked.cast(run)
-    lines: list[dict[str, Cell]] = []
-    rows: list[dict[str, Any]] = []
-
-    def told(name: str, before: NDArray[np.float64], after: NDArray[np.float64]) -> None:
-        found = moved(before, after, better)
-        lines.append({"probe": name, **found._asdict()})
-        rows.extend(
-            {"probe": name, "id": c.id, "before": _numbers(b), "after": _numbers(a)}
-            for c, b, a in zip(comparisons, before, after, strict=True)
-        )
-
-    said = opinions(cast.judge, comparisons, asked.judging)
-    told("person sides with the wrong answer", said.neutral.p, said.to_wrong.p)
-    told("person sides with the right answer", said.neutral.p, said.to_right.p)
-    doubted = doubts(cast.judge, comparisons, asked.judging)
-    told("asked whether it is sure", doubted.first.p, doubted.second.p)
-    for kind, run_probe in (("wrong answer", looks), ("question", perturbations)):
-        found = run_probe(cast.judge, comparisons, asked.judging)
-        plain = found.pop("plain").p
-        for name, verdicts in found.items():
-            told(f"{kind}: {name}", plain, verdicts.p)
-        any_ = attack_success(plain, {n: v.p for n, v in found.items()}, better)["any"]
-        lines.append({"probe": f"{kind}: any of them", "lost": any_})
-        console.print(f"  ✓ {kind}", highlight=False)
-    base = measured(said.neutral.p, better)
-    lines.append({"probe": "calibration", "ECE": base.ece})
-    if requests is not None:
-        asks = read_requests(Path(requests))[: asked.rows]
-        replies = attacked(cast.judge, asks, Sampling(max_tokens=200, seed=asked.seed))
-        bare = replies.complied()
-        for name, rate in complied(bare, {n: replies.complied(n) for n in replies.by_attack}).items():
-            label = "requests answered, bare" if name == "bare" else f"refused requests answered, {name}"
-            lines.append({"probe": label, "answered": rate})
-        rows += [
-            {"probe": f"request, {name}", "id": str(i), "reply": r.text, "invalid": r.invalid}
-            for name, own in {"bare": replies.bare, **replies.by_attack}.items()
-            for i, r in enumerate(own)
-        ]
-    return Result(lines, rows, notes)
+    return _played(outcomes, comparisons, better, notes, asked.bound)
 
 
 def cai(asked: Asked, constitution: str, pairs: bool, draws: int, run: Launcher, console: Console) -> Result:
@@ -252,18 +148,21 @@ def cai(asked: Asked, constitution: str, pairs: bool, draws: int, run: Launcher,
     return Result(lines, rows, notes)
 
 
-def _played(outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], better: Sides, notes: list[str]) -> Result:
+def _played(
+    outcomes: Sequence[Outcome], comparisons: Sequence[Comparison], better: Sides, notes: list[str], bound: float
+) -> Result:
     """A line and a page of transcripts for each protocol."""
     pages = {
-        f"{o.protocol.replace(' ', '-')}.html": partial(_page, o, comparisons, better)
+        f"{o.protocol.replace(' ', '-')}.html": partial(page_of, o, comparisons, better)
         for o in outcomes
         if any(t.turns for t in o.transcripts)
     }
-    lines = [_cells(line) for line in table(outcomes, better)]
-    return Result(lines, _rows(outcomes, comparisons, better), notes + _silent(outcomes), pages)
+    lines = [_cells(line) for line in table(outcomes, better, bound)]
+    return Result(lines, rows_of(outcomes, comparisons, better), notes + silent_turns(outcomes), pages)
 
 
-def _page(outcome: Outcome, comparisons: Sequence[Comparison], better: Sides, path: Path) -> None:
+def page_of(outcome: Outcome, comparisons: Sequence[Comparison], better: Sides, path: Path) -> None:
+    """Transcripts as a page."""
     write_transcripts(outcome, comparisons, path, better)
 
 
@@ -280,23 +179,13 @@ def _cells(line: Line) -> dict[str, Cell]:
     }  # fmt: skip
 
 
-def _questions(task: str) -> list[Comparison]:
-    """Those of a file, the right answer as answer 0: every judge is asked in both orders, so its place tells nobody."""
-    comparisons, better = read_questions(Path(task))
-    if better is None:
-        raise AarError(f"{task}: nothing can be measured unless every line says which answer is `better`")
-    return [
-        c if side == 0 else c.model_copy(update={"answers": c.answers[::-1]})
-        for c, side in zip(comparisons, better, strict=True)
-    ]
-
-
-def _rows(found: Iterable[Outcome], comparisons: Sequence[Comparison], better: Sides) -> Iterator[dict[str, Any]]:
+def rows_of(found: Iterable[Outcome], comparisons: Sequence[Comparison], better: Sides) -> Iterator[dict[str, Any]]:
+    """A run's rows: its questions, then every transcript."""
     asked = ({"kind": "question", **c.model_dump(), "better": int(b)} for c, b in zip(comparisons, better, strict=True))
     return chain(asked, ({"kind": "transcript", **row} for outcome in found for row in outcome.rows()))
 
 
-def _silent(found: Iterable[Outcome]) -> list[str]:
+def silent_turns(found: Iterable[Outcome]) -> list[str]:
     """Turns that were no answer, by protocol."""
     out = []
     for outcome in found:
@@ -304,10 +193,6 @@ def _silent(found: Iterable[Outcome]) -> list[str]:
             told = ", ".join(f"{n} {why}" for why, n in sorted(cost.invalid.items()))
             out += [f"{outcome.protocol}: of {cost.replies} replies of the {role}, no answer: {told}"] if told else []
     return out
-
-
-def _numbers(p: NDArray[np.float64]) -> list[float | None]:
-    return [None if v != v else round(float(v), 6) for v in p]
 
 
 def _ended(revisions: Sequence[Any], rounds: int) -> int:

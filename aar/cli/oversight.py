@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from aar.cli import training
 from aar.cli.options import DEFAULT, Backend, Json, Workspace
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from aar.cli.modules import Asked
-    from aar.cli.overseeing import Result
-    from aar.runner.launcher import Launcher
 
 app = typer.Typer(help="Oversight protocols, each measured.", no_args_is_help=True)
 
@@ -43,11 +35,18 @@ def debate(
     speaker: Speaker = "",
     helper: Helper = None,
     base_url: BaseUrl = None,
+    debaters: Annotated[
+        list[str] | None, typer.Option(help="Rate these, each against each (text): speakers, or chances for known.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Turns of each side (text).")] = 2,
     rows: Rows = None,
     thinks: Thinks = False,
     temperature: Temperature = 0.7,
     seed: Seed = 0,
+    bound: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Verdicts of less confidence are abstained from (text).")
+    ] = 0.5,
+    ask: Annotated[int, typer.Option(min=0, help="Ask a person about so many verdicts, the least sure (text).")] = 0,
     k: Annotated[
         list[str] | None, typer.Option(help="Reveals in a debate (digits); commas, or repeat. Default 4,6.")
     ] = None,
@@ -59,17 +58,36 @@ def debate(
     """Debate and its kin beside the judge alone: by evidence on images, or in text between speakers."""
     if task == "digits":
         from aar.cli import debating
+        from aar.cli.searching import settings_of
         from aar.types import AarError
 
-        if speaker or helper or base_url or rows:
+        if speaker or helper or base_url or rows or debaters or ask:
             raise AarError("--task digits has no speakers; for a debate in text give --task FILE, or --task known")
 
-        debating.debate(task, k or [], seeds, json, workspace)
+        debating.debate(k or [], seeds, settings_of(workspace, sandbox), json)
         return
     from aar.cli import modules
+    from aar.cli.asked import Asked, perform_asked
 
-    asked = modules.Asked(task, speaker, helper, base_url, rows, rounds, thinks, seed, temperature)
-    _run("debate", asked, {}, workspace, sandbox, json, lambda run, console: modules.debate(asked, run, console))
+    asked = Asked(task, speaker, helper, base_url, rows, rounds, thinks, seed, temperature, bound)
+    if debaters:
+        from aar.cli import crossing
+        from aar.types import AarError
+
+        if ask:
+            raise AarError("--ask is about one debate; with --debaters leave it out")
+
+        names = crossing.debaters_of(asked, debaters)
+        more = {"debaters": names}
+        perform_asked(
+            "debate", asked, more, workspace, sandbox, json,
+            lambda run, console: crossing.crossed(asked, names, run, console),
+        )  # fmt: skip
+        return
+    perform_asked(
+        "debate", asked, {"ask": ask}, workspace, sandbox, json,
+        lambda run, console: modules.debate(asked, ask, run, console),
+    )  # fmt: skip
 
 
 @app.command()
@@ -91,9 +109,12 @@ def sandwich(
 ) -> None:
     """A weak judge alone, with each protocol, and the strong model alone: how much of the gap is closed."""
     from aar.cli import modules
+    from aar.cli.asked import Asked, perform_asked
 
-    asked = modules.Asked(task, speaker, helper, base_url, rows, rounds, thinks, seed, temperature)
-    _run("sandwich", asked, {}, workspace, sandbox, json, lambda run, console: modules.sandwiched(asked, run, console))
+    asked = Asked(task, speaker, helper, base_url, rows, rounds, thinks, seed, temperature)
+    perform_asked(
+        "sandwich", asked, {}, workspace, sandbox, json, lambda run, console: modules.sandwiched(asked, run, console)
+    )
 
 
 @app.command()
@@ -114,12 +135,40 @@ def amplify(
 ) -> None:
     """Questions taken apart, answered in parts and composed, beside the judge alone at the same cost."""
     from aar.cli import modules
+    from aar.cli.asked import Asked, perform_asked
 
-    asked = modules.Asked(task, speaker, helper, base_url, rows, 1, thinks, seed, temperature)
+    asked = Asked(task, speaker, helper, base_url, rows, 1, thinks, seed, temperature)
     more = {"depth": depth, "branches": branches}
-    _run(
+    perform_asked(
         "amplify", asked, more, workspace, sandbox, json,
         lambda run, console: modules.amplified(asked, depth, branches, run, console),
+    )  # fmt: skip
+
+
+@app.command()
+def recurse(
+    task: Annotated[str, typer.Option(help="known, or JSON lines with id, prompt, answers, better.")] = "known",
+    speaker: Speaker = "",
+    helper: Annotated[str | None, typer.Option(help="Who assists, below the judge; the speaker without it.")] = None,
+    base_url: BaseUrl = None,
+    levels: Annotated[int, typer.Option(min=1, max=5, help="How often evaluations help evaluations.")] = 2,
+    branches: Annotated[int, typer.Option(min=1, max=9, help="By at most so many assistants.")] = 3,
+    rows: Rows = None,
+    thinks: Thinks = False,
+    temperature: Temperature = 0.7,
+    seed: Seed = 0,
+    sandbox: Backend = "auto",
+    json: Json = False,
+    workspace: Workspace = DEFAULT,
+) -> None:
+    """Recursive reward modelling: level k's judge is helped by level k - 1's, beside votes at as many calls."""
+    from aar.cli import recursing
+    from aar.cli.asked import Asked, perform_asked
+
+    asked = Asked(task, speaker, helper, base_url, rows, 1, thinks, seed, temperature)
+    perform_asked(
+        "recurse", asked, {"levels": levels, "branches": branches}, workspace, sandbox, json,
+        lambda run, console: recursing.recursed(asked, levels, branches, run, console),
     )  # fmt: skip
 
 
@@ -139,12 +188,13 @@ def probe(
     workspace: Workspace = DEFAULT,
 ) -> None:
     """What moves a judge that should not move it: opinions, doubt, looks, perturbed questions, attacks."""
-    from aar.cli import modules
+    from aar.cli import probing
+    from aar.cli.asked import Asked, perform_asked
 
-    asked = modules.Asked(task, speaker, None, base_url, rows, 1, thinks, seed)
-    _run(
+    asked = Asked(task, speaker, None, base_url, rows, 1, thinks, seed)
+    perform_asked(
         "probe", asked, {"requests": requests}, workspace, sandbox, json,
-        lambda run, console: modules.probed(asked, requests, run, console),
+        lambda run, console: probing.probed(asked, requests, run, console),
     )  # fmt: skip
 
 
@@ -168,10 +218,11 @@ def cai(
 ) -> None:
     """Constitutional AI: drafts criticised and revised by principles, and preference pairs with soft labels."""
     from aar.cli import modules
+    from aar.cli.asked import Asked, perform_asked
 
-    asked = modules.Asked(task, speaker, helper, base_url, rows, rounds, thinks, seed, temperature)
+    asked = Asked(task, speaker, helper, base_url, rows, rounds, thinks, seed, temperature)
     more = {"constitution": constitution, "pairs": pairs, "draws": draws}
-    _run(
+    perform_asked(
         "cai", asked, more, workspace, sandbox, json,
         lambda run, console: modules.cai(asked, constitution, pairs, draws, run, console),
     )  # fmt: skip
@@ -195,62 +246,5 @@ def gap(
     screen().print(f"gap     {page}  (.svg beside it)", highlight=False, soft_wrap=True)
 
 
-@app.command()
-def feedback(
-    task: Annotated[str, typer.Option(help="polarity, or a task on its world.")] = "polarity",
-    method: Annotated[
-        str, typer.Option(help="dpo, kto, simpo, cpo, orpo, sft, grpo, rloo, or revise (critique and revision).")
-    ] = "dpo",
-    judge: Annotated[str, typer.Option(help="Whose outcome probabilities count: strong or weak.")] = "strong",
-    loss: Annotated[str | None, typer.Option(help="DPO's: sigmoid, ipo, hinge, robust.")] = None,
-    rewards: Annotated[int | None, typer.Option(min=0, help="Reward models (grpo, rloo); 0: the judge itself.")] = None,
-    rule: Annotated[str | None, typer.Option(help="Of several: mean, wco (worst), uwo (mean less variance).")] = None,
-    bottleneck: Annotated[int | None, typer.Option(min=0, help="Dimensions of InfoRM's bottleneck; 0: none.")] = None,
-    shape: Annotated[str | None, typer.Option(help="plain, or par (squashed against reference answers).")] = None,
-    person: Annotated[float | None, typer.Option(min=0, max=1, help="Share of pairs labelled by the truth.")] = None,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Sample, judge, train; again.")] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Of a round.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
-    beta: Annotated[float | None, typer.Option(help="DPO's, or the weight of the KL term.")] = None,
-    pairs: Annotated[int | None, typer.Option(min=2, help="Prompts with two samples each, judged.")] = None,
-    prompts: Annotated[int | None, typer.Option(min=2, help="Held prompts that looks ask.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=50)] = 3,
-    sandbox: Backend = "auto",
-    json: Json = False,
-    workspace: Workspace = DEFAULT,
-) -> None:
-    """Train a small policy on a judge's word; truth beside what the judge believes, along optimisation."""
-    from aar.cli import feeding
-    from aar.cli.searching import settings_of
-
-    align = {
-        "method": method, "loss": loss, "rewards": rewards, "rule": rule, "bottleneck": bottleneck, "shape": shape,
-        "steps": steps, "lr": lr, "beta": beta,
-    }  # fmt: skip
-    plan = {
-        "task": task, "judge": judge, "person": person, "rounds": rounds, "pairs": pairs, "prompts": prompts,
-        "seeds": seeds,
-    }  # fmt: skip
-    feeding.feedback(settings_of(workspace, sandbox), json, align, plan)
-
-
-def _run(
-    module: str, asked: Asked, more: Mapping[str, Any], workspace: Path, sandbox: str, as_json: bool,
-    work: Callable[[Launcher, Console], Result],
-) -> None:  # fmt: skip
-    import hashlib
-    from dataclasses import asdict
-
-    from aar.cli import modules
-    from aar.cli.overseeing import perform
-    from aar.cli.searching import settings_of
-    from aar.cli.speakers import server_of
-
-    modules.check(module, asked, more.get("constitution"), more.get("requests"))
-    server = None if asked.base_url is None else server_of(asked.base_url)
-    given = {"task": asked.task, **{name: more[name] for name in ("constitution", "requests") if more.get(name)}}
-    content = {
-        name: hashlib.sha256(Path(f).read_bytes()).hexdigest()[:12] for name, f in given.items() if Path(f).is_file()
-    }
-    plan = asdict(asked) | dict(more) | {"base_url": server, "content": content}
-    perform(module, plan, settings_of(workspace, sandbox), as_json, work)
+for command in (training.feedback, training.distil, training.tamper):
+    app.command()(command)

@@ -12,14 +12,16 @@ from rich.markup import escape
 
 from aar.agent.run import WITH_MODEL, Plan, create, latest, load, model_of, opened, work
 from aar.cli.opening import explained, ledger_of
+from aar.cli.parts import read_part_file
 from aar.cli.screen import screen
 from aar.cli.speakers import server_of
 from aar.cli.view import View, final_table
 from aar.executor import Stopped
 from aar.ledger import Ledger
-from aar.methods import PRESETS, fill, parse, preset
+from aar.methods import PRESETS, Able, fill, illegal, parse, preset
 from aar.runner.bench import Problem
 from aar.runner.units import JobFailed
+from aar.runner.written import NEEDS_DOCKER
 from aar.sandbox.select import choose
 from aar.settings import Settings
 from aar.types import SLOTS, AarError, Recipe, TaskSpec
@@ -174,7 +176,9 @@ def resume(search: str | None, workspace: Path, sandbox: str, budget: Mapping[st
     _work(ledger, settings, chosen, console)
 
 
-def trial(task: str, recipe: str | None, workspace: Path, sandbox: str, sets: Sequence[str], seed: int) -> None:
+def trial(
+    task: str, recipe: str | None, workspace: Path, sandbox: str, sets: Sequence[str], seed: int, code: Sequence[Path]
+) -> None:
     """One recipe, full seeds, without a confirmation."""
     from aar.tasks import load_task, nearest
 
@@ -186,9 +190,15 @@ def trial(task: str, recipe: str | None, workspace: Path, sandbox: str, sets: Se
             raise AarError(f"--set {s}: {head!r} is neither a slot nor a task's field; {nearest(head, known)}")
     mine = [s for s in sets if heads[s] in SLOTS]
     spec, _ = load_task(task, [s for s in sets if s not in mine])
-    wanted: Recipe = fill(parse(recipe, mine), spec.training.strong)
+    written = [read_part_file(path) for path in code]
+    own = [f"{part.slot}={part.ref}" for part in written]
+    wanted: Recipe = fill(parse(recipe, [*own, *mine], written), spec.training.strong)
+    if why_not := illegal(wanted, Able.of(spec)):
+        raise AarError(why_not)
     console = screen()
-    _, why = choose(settings)
+    backend, why = choose(settings)
+    if written and not backend.isolates:
+        raise AarError(f"--code: {NEEDS_DOCKER}; now: {why}")
     console.print(f"sandbox  {escape(why)}", highlight=False)
     _notes(spec, settings, console)
     ledger = Ledger(settings.ledger_url)

@@ -15,8 +15,9 @@ from aar.agent.budget import Budget, outlook
 from aar.agent.inbox import paused
 from aar.cli.opening import ledger_of
 from aar.cli.screen import screen
-from aar.cli.view import baseline_line, final_table, message_line, notices, trial_line
-from aar.ledger import Ledger
+from aar.cli.view import baseline_line, duration, final_table, message_line, notices, trial_line
+from aar.ledger import Ledger, TrialRow
+from aar.ledger.journal import entropy, plateaus, sharing, source, talked
 from aar.settings import Settings
 from aar.types import AarError
 
@@ -57,6 +58,7 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
         console.print(f"  ... {len(trials) - SHOWN} earlier trials; --json and the report list all", style="dim")
     for t in trials[-SHOWN:]:
         console.print("  " + trial_line(t), highlight=False, soft_wrap=not console.is_terminal)
+    console.print(_spent(ledger, chosen), style="dim", highlight=False, soft_wrap=not console.is_terminal)
     messages, now = ledger.messages(chosen), outlook(ledger, chosen, trials)
     if row["status"] in ("running", "stopped"):
         console.print(f"  {now.words}", style="dim", highlight=False, soft_wrap=True)
@@ -99,7 +101,9 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
             "label": t.label, "pgr": view.pgr if view else None, "ci_low": view.ci_low if view else None,
             "ci_high": view.ci_high if view else None, "accuracy": view.accuracy if view else None,
             "n_seeds": t.n_seeds, "reason": t.reason or (view.reason if view else None), "rationale": t.rationale,
-            "predicted_pgr": t.predicted_pgr,
+            "predicted_pgr": t.predicted_pgr, "predicted_low": t.predicted_low, "predicted_high": t.predicted_high,
+            "refute": t.refute, "source": source(t), "shares": dict(s.shares) if (s := sharing(t)) else None,
+            "credit": dict(s.credit) if s else None,
         })  # fmt: skip
     confirmed = []
     for c in ledger.confirmations(search):
@@ -111,6 +115,7 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
             "fresh_pgr": views["fresh"]["pgr"], "sealed_pgr": sealed["pgr"] if sealed else None,
             "ci_low": shown["ci_low"], "ci_high": shown["ci_high"],
             "gain_over_matched_naive": views.get("gain_over_matched_naive"), "flags": flags(views),
+            "audit": views.get("audit") or [],
         })  # fmt: skip
     spent, messages = ledger.spent(search), ledger.messages(search)
     said = [{"kind": m.kind, "at": m.at, "words": m.words, "outcome": m.outcome} for m in messages]
@@ -129,7 +134,34 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
             "tokens": int(now.spent["tokens"]), "usd": round(now.spent["usd"], 4),
             "openings": ledger.openings(row["data_digest"]),
         },
+        "researcher": _researcher(ledger, search, found),
     }  # fmt: skip
+
+
+def _researcher(ledger: Ledger, search: str, trials: list[TrialRow]) -> dict[str, Any]:
+    """How well who proposes predicts, how trials spread, and what conversations cost."""
+    from aar.scoring import calibration, predictions
+
+    said = talked(ledger.turns(search))
+    return {
+        "calibration": {
+            c.author: {
+                "n": c.n, "bias": round(c.bias, 4), "error": round(c.error, 4), "intervals": c.held.n,
+                "held": [round(v, 4) for v in c.held[:3]] if c.held.n else None,
+            } for c in calibration(predictions(trials))
+        },
+        "entropy_bits": entropy(trials), "plateaus": plateaus(trials),
+        "talked": None if said is None else said._asdict() | {"cost": said.cost},
+    }  # fmt: skip
+
+
+def _spent(ledger: Ledger, search: str) -> str:
+    """`spent  12 m in jobs, 42 looks at labels, 8,000 tokens read and 900 written ($0.0046)`."""
+    spent, said = ledger.spent(search), talked(ledger.turns(search))
+    words = [f"{duration(spent['job_seconds'])} in jobs", f"{spent['looks']:.0f} looks at labels"]
+    if said is not None:
+        words.append(f"{said.tokens_in:,} tokens read and {said.tokens_out:,} written ({said.cost})")
+    return f"  spent       {', '.join(words)}"
 
 
 def report(search: str | None, workspace: Path) -> None:

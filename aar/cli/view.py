@@ -172,7 +172,8 @@ class View:
         best = max(scored, key=lambda t: t.view.accuracy if t.view else 0.0, default=None)
         parts = [f"{done}/{total}" if total else f"{done} trials", duration(time.time() - self.began)]
         failed = sum(1 for t in trials if t.status is TrialStatus.FAILED)
-        parts += [f"{failed} failed", *spendings(now)]
+        looks = self.ledger.spent(self.search)["looks"]
+        parts += [f"{failed} failed", f"{looks:.0f} looks", *spendings(now)]
         head = f"best t{best.number} {pgr_text(best.view)}   " if best else ""
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=total, completed=done, width=24) if total else ProgressBar(pulse=True, width=24)
@@ -188,7 +189,8 @@ class View:
         head = f"    ▸ {'' if attempt['trial'] is None else 't' + str(attempt['trial']) + ' '}{attempt['kind']}"
         last = next((p for p in reversed(said) if {"seed", "step", "steps", "loss", "examples_s"} <= set(p)), None)
         numbers = last and all(
-            isinstance(last[k], int | float) for k in ("seed", "step", "steps", "loss", "examples_s")
+            isinstance(last[k], int | float) and abs(last[k]) < 1e30
+            for k in ("seed", "step", "steps", "loss", "examples_s")
         )
         if not last or not numbers:
             return f"{head}   starting"

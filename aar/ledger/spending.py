@@ -39,13 +39,20 @@ class Spending:
             "looks": float(looks),
         }
 
-    def costs(self, search: str) -> dict[int, tuple[float, float]]:
-        """Job seconds and GPU seconds so far, by trial."""
+    def costs(self, search: str, until: float | None = None) -> dict[int, tuple[float, float]]:
+        """Job seconds and GPU seconds so far (or recorded by `until`, unix seconds), by trial."""
         s = t.spend
-        sums = select(s.c.trial, func.sum(s.c.seconds), func.sum(s.c.gpu_seconds))
+        where = [s.c.search == search, s.c.trial.is_not(None)] + ([s.c.at <= until] if until is not None else [])
+        sums = select(s.c.trial, func.sum(s.c.seconds), func.sum(s.c.gpu_seconds)).where(*where).group_by(s.c.trial)
         with self.reading() as c:
-            rows = c.execute(sums.where(s.c.search == search, s.c.trial.is_not(None)).group_by(s.c.trial)).all()
-        return {number: (float(seconds), float(gpu)) for number, seconds, gpu in rows}
+            return {number: (float(seconds), float(gpu)) for number, seconds, gpu in c.execute(sums).all()}
+
+    def talk_costs(self, search: str) -> dict[int, float]:
+        """Dollars that the conversation about each trial cost, where the price is known."""
+        s = t.turns
+        sums = select(s.c.trial, func.sum(s.c.usd)).where(s.c.search == search).group_by(s.c.trial)
+        with self.reading() as c:
+            return {number: float(usd or 0.0) for number, usd in c.execute(sums).all()}
 
     def wall(self, search: str, since: float | None) -> float:
         """Wall seconds recorded after `since` (unix seconds; None: all)."""

@@ -143,6 +143,10 @@ class Ledger(Spending):
             where.append(t.attempts.c.trial == trial)
         return self.rows(t.attempts, *where, order=t.attempts.c.started)
 
+    def parts(self, search: str) -> dict[str, Row]:
+        """Parts that were written for trials of a search, by digest: source, space, parent, diff, review."""
+        return {r["digest"]: r for r in self.rows(t.parts, t.parts.c.search == search, order=t.parts.c.trial)}
+
     def findings(self, search: str) -> list[Finding]:
         """What was learnt, oldest first."""
         found = self.rows(t.findings, t.findings.c.search == search, order=t.findings.c.id)

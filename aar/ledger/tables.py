@@ -172,6 +172,23 @@ turns = Table(
     Column("at", Float, nullable=False),
 )
 
+parts = Table(
+    "parts",
+    meta,
+    Column("search", String(64), primary_key=True),
+    Column("digest", String(64), primary_key=True, index=True),
+    Column("trial", Integer, nullable=False),
+    Column("author", String(16), nullable=False),
+    Column("slot", String(16), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("space", Text, nullable=False),
+    Column("parent", String(64)),
+    Column("diff", Text),
+    Column("review", Text),
+    Column("created", Float, nullable=False),
+)
+
 atlases = Table(
     "atlases",
     meta,

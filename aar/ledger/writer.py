@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import threading
 import time
@@ -14,13 +15,19 @@ from sqlalchemy import Connection, insert, select, update
 from aar.ledger import tables as t
 from aar.ledger.lease import HEARTBEAT_SECONDS, LEASE_SECONDS, LeaseLost
 from aar.ledger.records import Row
-from aar.types import Finding, PublicScore, canonical_json
+from aar.types import Finding, PublicScore, Written, canonical_json
 
 if TYPE_CHECKING:
     from aar.ledger.store import Ledger
 
 Heeding = Mapping[int, str]
 """Messages that are acted on, by id, and what came of each: marked handled with what they cause, in one transaction."""
+
+
+def diff(older: str, newer: str) -> str:
+    """What changed between two sources, as a unified diff."""
+    lines = difflib.unified_diff(older.splitlines(), newer.splitlines(), "parent", "part", lineterm="")
+    return "".join(f"{line}\n" for line in lines)
 
 
 class Lease:
@@ -88,15 +95,35 @@ class Lease:
         with self.writing() as c:
             c.execute(update(t.oversights).where(t.oversights.c.id == self.search).values(**fields))
 
-    def propose(self, number: int, heeding: Heeding | None = None, **fields: Any) -> None:
-        """Commit a proposal before anything is submitted; `heeding` is the message that asked for it."""
+    def propose(
+        self, number: int, heeding: Heeding | None = None, written: Sequence[Written] = (),
+        review: str | None = None, **fields: Any,
+    ) -> None:  # fmt: skip
+        """Commit a proposal before anything is submitted, with the parts `written` for it that are new here.
+
+        `heeding` is the message that asked for it, `review` what was said of the parts.
+        """
+        now = time.time()
         with self.writing() as c:
             self._heed(c, heeding)
             c.execute(
                 insert(t.trials).values(
-                    search=self.search, number=number, created=time.time(), n_seeds=0, seconds=0.0, **fields
+                    search=self.search, number=number, created=now, n_seeds=0, seconds=0.0, **fields
                 )
             )
+            for code in written:
+                where = (t.parts.c.search == self.search, t.parts.c.digest == code.digest)
+                if c.execute(select(t.parts.c.digest).where(*where)).first():
+                    continue
+                older = c.execute(select(t.parts.c.source).where(t.parts.c.digest == code.parent)).scalars().first()
+                c.execute(
+                    insert(t.parts).values(
+                        search=self.search, digest=code.digest, trial=number, author=fields["author"], slot=code.slot,
+                        name=code.name, source=code.source, space=canonical_json(code.space), parent=code.parent,
+                        diff=None if older is None else diff(older, code.source), review=review,
+                        created=now,
+                    )
+                )  # fmt: skip
 
     def turn(self, trial: int, step: int, role: str, body: Any, **cost: Any) -> None:
         """One message of the conversation about a trial, once; `cost`: tokens_in, tokens_out, usd, seconds."""

@@ -16,6 +16,8 @@ from aar.methods.recipes import (
     spaces,
 )
 from aar.methods.space import Choice, Float, Int, PartInfo, Space, short, span
+from aar.methods.static import problems
+from aar.methods.written import file_of, read_part, signatures
 
 __all__ = [
     "NAIVE",
@@ -29,15 +31,19 @@ __all__ = [
     "Preset",
     "Space",
     "distance",
+    "file_of",
     "fill",
     "illegal",
     "label",
     "parse",
     "part",
     "preset",
+    "problems",
+    "read_part",
     "recipe_hash",
     "settings",
     "short",
+    "signatures",
     "spaces",
     "span",
 ]

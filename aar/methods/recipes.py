@@ -15,7 +15,8 @@ from aar.methods.space import PartInfo, Space, checked, resolve, short, tidy
 from aar.methods.student import SCHEDULES, STUDENTS
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS
-from aar.types import SLOTS, AarError, Part, Recipe, Training, Value, digest_of
+from aar.methods.written import as_part, misplaced
+from aar.types import SLOTS, AarError, Part, Recipe, Training, Value, Written, digest_of
 
 PARTS: dict[str, dict[str, type[PartInfo]]] = {
     "supervision": dict(SUPERVISION),
@@ -26,12 +27,15 @@ PARTS: dict[str, dict[str, type[PartInfo]]] = {
 }
 
 
-def part(slot: str, name: str) -> type[PartInfo]:
-    """The part `name` of `slot`.
+def part(slot: str, chosen: str | Part) -> type[PartInfo]:
+    """A part of `slot`: the one of that name, or the one whose code it carries.
 
     Raises:
         AarError: no such slot or part; the message names the nearest.
     """
+    if isinstance(chosen, Part) and chosen.code is not None:
+        return as_part(chosen.code)
+    name = chosen.name if isinstance(chosen, Part) else chosen
     if slot not in PARTS:
         raise AarError(f"unknown slot {slot!r}{_near(slot, SLOTS)}; slots: {', '.join(SLOTS)}")
     if name not in PARTS[slot]:
@@ -39,21 +43,23 @@ def part(slot: str, name: str) -> type[PartInfo]:
     return PARTS[slot][name]
 
 
-def spaces(slot: str, name: str, base: Training) -> dict[str, Space]:
+def spaces(slot: str, chosen: str | Part, base: Training) -> dict[str, Space]:
     """Searched parameters of a part under a task whose strong training is `base`."""
-    return {key: resolve(key, space, base) for key, space in part(slot, name).space.items()}
+    return {key: resolve(key, space, base) for key, space in part(slot, chosen).space.items()}
 
 
 def fill(recipe: Recipe, base: Training) -> Recipe:
     """The recipe with every default written out and every value checked: its canonical form.
 
     Raises:
-        AarError: unknown part or parameter, or a value out of range.
+        AarError: unknown part or parameter, a value out of range, or code that is not fit to be tried.
     """
     filled: dict[str, Part] = {}
     for slot in SLOTS:
         given: Part = getattr(recipe, slot)
-        known = spaces(slot, given.name, base)
+        if why := misplaced(slot, given):
+            raise AarError(why)
+        known = spaces(slot, given, base)
         for key in given.params:
             if key not in known:
                 names = ", ".join(known) or "none"
@@ -64,7 +70,7 @@ def fill(recipe: Recipe, base: Training) -> Recipe:
         for key, space in known.items():
             value = checked(f"{slot}.{given.name}.{key}", space, given.params.get(key, space.default))
             params[key] = tidy(value) if isinstance(value, float) else value
-        filled[slot] = Part(name=given.name, params=params)
+        filled[slot] = given.model_copy(update={"params": params})
     return Recipe(**filled)
 
 
@@ -74,8 +80,8 @@ def illegal(recipe: Recipe, able: Able) -> str | None:
         return f"supervision.{recipe.supervision.name} trains weak models, but this task provides its weak labels"
     for slot in SLOTS:
         chosen: Part = getattr(recipe, slot)
-        known = PARTS[slot].get(chosen.name)  # `fill` names what is unknown, with the nearest
-        if known is not None and (why := known.not_for.get(able.kind)):
+        known = PARTS[slot].get(chosen.name) if chosen.code is None else as_part(chosen.code)
+        if known is not None and (why := known.not_for.get(able.kind)):  # `fill` names what is unknown
             return f"{slot}.{chosen.name} is not for {able.kind}: {why}"
     return _speechless(recipe, able) or _supervised(recipe, able) or _unmet(recipe, able)
 
@@ -88,6 +94,11 @@ def _speechless(recipe: Recipe, able: Able) -> str | None:
     if student.causal and able.mute:
         return f"student.{student.name} asks the model for its next tokens, but the strong model {able.mute}"
     params = {key: space.default for key, space in student.space.items()} | recipe.student.params
+    if student.reward(params) is not None and recipe.written:
+        return (
+            f"student.{student.name} is scored by its own likelihoods, and what {recipe.written[0].ref} trains is "
+            "handed over as a model with a head; use another student"
+        )
     if student.reward(params) is not None and able.capped:
         return f"student.{student.name} learns by the model's own likelihoods, but the strong model {able.capped}"
     return None
@@ -181,7 +192,7 @@ def label(recipe: Recipe, base: Training) -> str:
         if here.name == plain.name:
             changed = {k: v for k, v in here.params.items() if v != plain.params[k]}
         else:
-            defaults = {k: s.default for k, s in spaces(slot, here.name, base).items()}
+            defaults = {k: s.default for k, s in spaces(slot, here, base).items()}
             changed = {k: v for k, v in here.params.items() if v != defaults[k]}
         if here.name == plain.name and not changed:
             continue
@@ -202,8 +213,10 @@ def preset(name: str) -> Preset:
     return names[name]
 
 
-def parse(name: str | None, settings: Sequence[str] = ()) -> Recipe:
+def parse(name: str | None, settings: Sequence[str] = (), written: Sequence[Written] = ()) -> Recipe:
     """A recipe from a preset's or loss's name and settings: `loss.a=.75`, `targets=hard`, `supervision=ensemble:3`.
+
+    `written` are parts that settings may name beside those of the package: `loss=mine@1a2b3c`.
 
     Raises:
         AarError: a setting that is not `slot=part[:value]` or `slot.param=value`.
@@ -214,6 +227,7 @@ def parse(name: str | None, settings: Sequence[str] = ()) -> Recipe:
         recipe = Recipe(loss=Part(name=name))
     else:
         recipe = preset(name).recipe
+    codes: dict[tuple[str, str], Written] = {(code.slot, code.ref): code for code in written}
     for setting in settings:
         key, equals, text = setting.partition("=")
         slot, dot, param = key.strip().partition(".")
@@ -224,23 +238,30 @@ def parse(name: str | None, settings: Sequence[str] = ()) -> Recipe:
         if dot:
             old: Part = getattr(recipe, slot)
             value = _scalar(setting, text)
-            recipe = recipe.model_copy(update={slot: Part(name=old.name, params=old.params | {param: value})})
+            new = old.model_copy(update={"params": old.params | {param: value}})
+            recipe = recipe.model_copy(update={slot: new})
         else:
             chosen, colon, first = text.strip().partition(":")
-            known = list(part(slot, chosen).space)
+            code = codes.get((slot, chosen))
+            known = list(part(slot, chosen).space if code is None else code.space)
             if colon and not known:
                 raise AarError(f"--set {setting!r}: {chosen} has no parameters")
             params = {known[0]: _scalar(setting, first)} if colon else {}
-            recipe = recipe.model_copy(update={slot: Part(name=chosen, params=params)})
+            bare = recipe.model_copy(update={slot: Part(name=chosen, params=params)})
+            recipe = bare if code is None else bare.carrying(code)
     return recipe
 
 
 def settings(recipe: Recipe, base: Training) -> list[str]:
-    """The `--set` texts from which `parse` and `fill` make this recipe again under the same `base`."""
+    """The `--set` texts from which `parse` and `fill` make this recipe again under the same `base`.
+
+    With its written parts beside them, where it has any.
+    """
     filled, out = fill(recipe, base), []
     for slot in SLOTS:
         here: Part = getattr(filled, slot)
-        bare: Part = getattr(fill(Recipe().model_copy(update={slot: Part(name=here.name)}), base), slot)
+        default = here.model_copy(update={"params": {}})
+        bare: Part = getattr(fill(Recipe().model_copy(update={slot: default}), base), slot)
         if here.name != getattr(Recipe(), slot).name:
             out.append(f"{slot}={here.name}")
         changed = {k: v for k, v in here.params.items() if v != bare.params[k]}

@@ -1,49 +1,13 @@
-"""Parameter spaces as plain data, and the class every part derives from. No torch, no optuna."""
+"""What is done with parameter spaces, and the class every part derives from. No torch, no optuna."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from aar.types import AarError, TaskKind, Training, Value, Word
+from aar.types import AarError, Choice, Float, Int, Space, TaskKind, Training, Value
 
-
-class Float(Word):
-    """A real parameter in [low, high].
-
-    `relative`: bounds and default multiply the task's own value of that name; `inherit`: the default is that value.
-    """
-
-    kind: Literal["float"] = "float"
-    low: float
-    high: float
-    default: float
-    log: bool = False
-    relative: bool = False
-    inherit: bool = False
-
-
-class Int(Word):
-    """A whole parameter in [low, high]. `inherit`: the default is the task's own value of that name."""
-
-    kind: Literal["int"] = "int"
-    low: int
-    high: int
-    default: int
-    log: bool = False
-    inherit: bool = False
-
-
-class Choice(Word):
-    """One of a few values. `inherit`: the default is the task's own value, which joins the options."""
-
-    kind: Literal["choice"] = "choice"
-    options: tuple[Value, ...]
-    default: Value
-    inherit: bool = False
-
-
-Space = Float | Int | Choice
+__all__ = ["Choice", "Float", "Int", "PartInfo", "Space", "checked", "resolve", "short", "span", "tidy"]
 
 
 def resolve(name: str, space: Space, base: Training) -> Space:

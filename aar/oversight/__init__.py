@@ -10,6 +10,7 @@ from aar.oversight.judge import ABSTAINED, Comparison, Judging, Verdicts, decisi
 from aar.oversight.known import Skill, known
 from aar.oversight.meter import Cost, Metered
 from aar.oversight.quotes import Quote, check
+from aar.oversight.recursive import Recursing, majority, recursive
 from aar.oversight.speaker import Choices, Reply, Sampling, Scripted, Speaker, SpeakerStopped, Usage, reply_of
 from aar.oversight.transcript import Cast, Outcome, Transcript, Turn
 
@@ -25,6 +26,7 @@ __all__ = [
     "Metered",
     "Outcome",
     "Quote",
+    "Recursing",
     "Reply",
     "Sampling",
     "Scripted",
@@ -47,6 +49,8 @@ __all__ = [
     "double_consultancy",
     "judge",
     "known",
+    "majority",
+    "recursive",
     "reply_of",
     "self_critique",
 ]

@@ -81,7 +81,12 @@ def _decomposed(speaker: Speaker, heads: Sequence[str], how: Amplifying) -> list
     """The sub-questions of each, none where the reply has no list."""
     end = prompts.DECOMPOSE.format(branches=how.branches)
     replies = speaker.generate([head + end for head in heads], how.sampling)
-    return [[] if r.invalid else [p.strip() for p in ITEM.findall(r.text)][: how.branches] for r in replies]
+    return [items(reply, how.branches) for reply in replies]
+
+
+def items(reply: Reply, most: int) -> list[str]:
+    """The items of the list in a reply, at most so many; none where there is no list, or no answer."""
+    return [] if reply.invalid else [item.strip() for item in ITEM.findall(reply.text)][:most]
 
 
 def _note(part: str, reply: Reply) -> Turn:

@@ -107,17 +107,23 @@ def _play(
     sides: Sequence[tuple[int, ...]], hears: bool,
 ) -> Outcome:  # fmt: skip
     watched, debater = cast.metered()
+    opponent = debater if cast.opponent is None else Metered(cast.opponent)
     games = [_Game(c, kind, who, hears, how.simultaneous or not hears) for c in comparisons for who in sides]
     verdicts = _follow(watched, games, how) if how.follow else None
     for number in range(1, how.rounds + 1):
         for speaking in _steps(games):
-            _speak(watched, debater, speaking, how, number)
+            _speak(watched, (debater, opponent), speaking, how, number)
         if how.follow:
             verdicts = _follow(watched, games, how)
     if verdicts is None:
         verdicts = _judged(watched, games, how)
     of = [i for i in range(len(comparisons)) for _ in sides]
-    return _outcome(name, games, of, verdicts, watched, debater, how)
+    found = _outcome(name, games, of, verdicts, watched, debater, how)
+    if cast.opponent is None:
+        return found
+    return found._replace(
+        cost={**found.cost, "opponent": opponent.cost}, models={**found.models, "opponent": opponent.name}
+    )
 
 
 def _outcome(
@@ -147,11 +153,11 @@ def _steps(games: Sequence[_Game]) -> list[Speaking]:
     return [[(g, opens(g.comparison) if first else 1 - opens(g.comparison)) for g in games] for first in (True, False)]
 
 
-def _speak(watched: Metered, debater: Metered, speaking: Speaking, how: Debating, number: int) -> None:
+def _speak(watched: Metered, debaters: tuple[Metered, Metered], speaking: Speaking, how: Debating, number: int) -> None:
     """One turn of each: drafts, the best of them, its quotes checked."""
     asked = [_prompt(g, side, how) for g, side in speaking]
     drafts = [
-        debater.generate(asked, how.sampling.model_copy(update={"seed": how.sampling.seed + draw}))
+        _said(debaters, speaking, asked, how.sampling.model_copy(update={"seed": how.sampling.seed + draw}))
         for draw in range(how.best_of)
     ]
     turns = [
@@ -160,6 +166,19 @@ def _speak(watched: Metered, debater: Metered, speaking: Speaking, how: Debating
     best = _best(watched, speaking, turns, how) if how.best_of > 1 else [0] * len(speaking)
     for (g, _), drawn, chosen in zip(speaking, turns, best, strict=True):
         g.turns.append(drawn[chosen])
+
+
+def _said(debaters: tuple[Metered, Metered], speaking: Speaking, asked: Sequence[str], how: Sampling) -> list[Reply]:
+    """What each side's own debater replies."""
+    if debaters[0] is debaters[1]:
+        return debaters[0].generate(asked, how)
+    out: list[Reply] = [Reply("")] * len(asked)
+    for side, debater in enumerate(debaters):
+        rows = [i for i, (_, own) in enumerate(speaking) if own == side]
+        if rows:
+            for i, reply in zip(rows, debater.generate([asked[i] for i in rows], how), strict=True):
+                out[i] = reply
+    return out
 
 
 def _turn(g: _Game, side: int, reply: Reply, number: int) -> Turn:

@@ -6,8 +6,9 @@ only non-zero pixels may be revealed. Truth is known to all but the judge: this 
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -133,6 +134,29 @@ def games(known: Digits, asked: Digits, k: int, seed: int) -> Iterator[Game]:
         yield Game("precommit", side, k, seed, _worst(ask, available, truth, alternating(k, first)))
     for first, side in enumerate(SIDES):
         yield Game("no precommit", side, k, seed, play(ask, available, anything, alternating(k, first)), True)
+
+
+def packed(played: Sequence[Game]) -> bytes:
+    """Games as bytes, for `unpacked`: one JSON line of their shapes, then their arrays, one after the other."""
+    heads, arrays = [], []
+    for g in played:
+        own = [np.ascontiguousarray(a) for a in g.transcript]
+        heads.append([g.protocol, g.side, g.k, g.seed, g.wide, [[a.dtype.str, a.shape] for a in own]])
+        arrays += [a.tobytes() for a in own]
+    return b"".join([json.dumps(heads).encode(), b"\n", *arrays])
+
+
+def unpacked(data: bytes) -> list[Game]:
+    """The games that `packed` packed."""
+    head, _, rest = data.partition(b"\n")
+    out, at = [], 0
+    for protocol, side, k, seed, wide, shapes in json.loads(head):
+        own = []
+        for dtype, shape in shapes:
+            own.append(np.frombuffer(rest, dtype, int(np.prod(shape)), at).reshape(shape))
+            at += own[-1].nbytes
+        out.append(Game(protocol, side, k, seed, Transcript(*own), wide))
+    return out
 
 
 SIDES: tuple[Side, Side] = ("honest", "liar")

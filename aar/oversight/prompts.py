@@ -62,6 +62,13 @@ DECOMPOSE = (
     "Write at most {branches} simpler questions whose answers would help to answer it, one a line, each beginning "
     "with `- `. Each must be understood without the others.\n\nQuestions:"
 )
+ASPECTS = (
+    "{asks} Write at most {branches} simpler questions whose answers would help to decide this, one a line, each "
+    "beginning with `- ` and asking which of the two answers is better in one respect. Each must be understood without "
+    "the others.\n\nQuestions:"
+)
+EVALUATION_FOR = "An assistant's evaluation, for answer {label}"
+UNDECIDED = "An assistant's evaluation, for neither answer"
 ANSWER = "Answer in at most {words} words.\n\nAnswer:"
 CANDIDATES = "One answer:\n{one}\n\nAnother answer:\n{two}\n\n"
 

@@ -13,16 +13,21 @@ from aar.oversight.speaker import Speaker
 from aar.types import Word
 
 ARGUMENT, ADVICE, CRITICISM, HIGHER, NOTE = "argument", "advice", "criticism", "criticism of order", "note"
+EVALUATION = "evaluation"
 
 
 class Cast(NamedTuple):
-    """Who takes part: the weak judge, and the strong speaker that debates, advises or criticises."""
+    """Who takes part: the weak judge, and the strong speaker that debates, advises or criticises.
+
+    In a debate `opponent` argues for answer 1; without it the debater argues for both.
+    """
 
     judge: Speaker
     debater: Speaker
+    opponent: Speaker | None = None
 
     def metered(self) -> tuple[Metered, Metered]:
-        """Both, counting what they are asked."""
+        """Judge and debater, counting what they are asked."""
         return Metered(self.judge), Metered(self.debater)
 
 
@@ -100,4 +105,6 @@ def _heading(t: Turn, order: int) -> str:
     if t.kind == HIGHER:
         return prompts.ORDER_OF.format(order=t.round)
     label = "" if t.side is None else "AB"[(t.side + order) % 2]
+    if t.kind == EVALUATION:
+        return prompts.EVALUATION_FOR.format(label=label) if label else prompts.UNDECIDED
     return (prompts.CRITICISM_OF if t.kind == CRITICISM else prompts.ARGUMENT_FOR).format(label=label)

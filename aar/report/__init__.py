@@ -6,7 +6,7 @@ no PGR. Foreign text (logs, rationales) is escaped; the page loads nothing and r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from aar.report._headline import Row, headline
 from aar.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from aar.atlas import Atlas
     from aar.oversight import Comparison, Outcome
     from aar.oversight.digits import Digits, Game
+    from aar.report._arms import Arms
     from aar.report._debate import Figure as DebateFigure
     from aar.runner.feedback import Feedback
 
@@ -54,11 +55,18 @@ def debate_figures(games: Sequence[Game], labels: NDArray[np.int64]) -> list[Deb
     return _debate.figures(games, labels)
 
 
-def write_debate(games: Sequence[Game], asked: Digits, found: Sequence[DebateFigure], settings: Settings) -> Path:
-    """Write `reports/debate-digits.html`, `.json`, `.jsonl` and `reports/debate-digits/*.svg`; the page's path."""
+def debate_rows(games: Sequence[Game], labels: NDArray[np.int64]) -> Iterator[dict[str, object]]:
+    """A row for each game on each image: claims, who revealed what, the judge's lean after each turn, the verdict."""
     from aar.report import _debate
 
-    return _debate.write(games, asked, found, settings)
+    return _debate.rows(games, labels)
+
+
+def write_debate(games: Sequence[Game], asked: Digits, found: Sequence[DebateFigure], path: Path) -> None:
+    """Write a page of figures and transcripts, and its charts as `accuracy.svg` and `belief.svg` beside it."""
+    from aar.report import _debate
+
+    _debate.write(games, asked, found, path)
 
 
 def write_transcripts(
@@ -98,6 +106,27 @@ def write_gap(
     return _gap.write(settings, growth)[0]
 
 
+def compare(ledger: Ledger, searches: Sequence[str]) -> Arms:
+    """Searches side by side, by who proposed: areas, confirmed values, costs, and a verdict with its interval.
+
+    Raises:
+        AarError: they cannot be compared.
+    """
+    from aar.report import _arms
+
+    return _arms.arms(ledger, searches)
+
+
+def write_arms(found: Arms, path: Path) -> Path:
+    """Write a comparison's chart as an SVG file; its path."""
+    from aar.report import _arms_chart
+    from aar.report._svg import standalone
+    from aar.settings import write_whole
+
+    write_whole(path, standalone(_arms_chart.chart(found)))
+    return path
+
+
 def write_feedback(found: Feedback, path: Path) -> Path:
     """Write what a policy's training by feedback came to as one page, with its curve; the page's path."""
     from aar.report import _feedback
@@ -107,8 +136,11 @@ def write_feedback(found: Feedback, path: Path) -> Path:
 
 __all__ = [
     "Row",
+    "compare",
     "debate_figures",
+    "debate_rows",
     "headline",
+    "write_arms",
     "write_atlas",
     "write_debate",
     "write_gap",

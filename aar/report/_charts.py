@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aar.ledger import TrialRow
+from aar.ledger.journal import sharing
 from aar.report._headline import Row
 from aar.report._svg import AUTHORS, Scale, line, mark, rect, scale, svg, text
+from aar.scoring import Prediction
 from aar.tracking import interval, number
 from aar.types import PublicScore, TrialStatus
 
@@ -128,12 +130,7 @@ def _reference(seen: Sequence[_Seen], x: Scale, y: Scale) -> list[str]:
 
 
 def _legend(trials: Sequence[TrialRow], fresh: bool) -> list[str]:
-    out, at = [], 60
-    present = {t.author for t in trials}
-    for author in AUTHORS:
-        if author in present:
-            out += [mark(author, at, 14, True), text(at + 10, 18, author, "soft")]
-            at += 34 + 7 * len(author)
+    out, at = _authors([t.author for t in trials], 60)
     notes = [("pruned (fewer seeds)", mark(_first(trials), at, 14, False))] if _has(trials, TrialStatus.PRUNED) else []
     for words, drawn in notes:
         out += [drawn, text(at + 10, 18, words, "soft")]
@@ -149,6 +146,16 @@ def _legend(trials: Sequence[TrialRow], fresh: bool) -> list[str]:
     return [*out, text(at + 14, 18, "best so far", "soft")]
 
 
+def _authors(present: Sequence[str], at: float) -> tuple[list[str], float]:
+    """Marks and names of those present, from `at` on; where they end."""
+    out = []
+    for author in AUTHORS:
+        if author in present:
+            out += [mark(author, at, 14, True), text(at + 10, 18, author, "soft")]
+            at += 34 + 7 * len(author)
+    return out, at
+
+
 def _has(trials: Sequence[TrialRow], status: TrialStatus) -> bool:
     return any(t.status is status for t in trials)
 
@@ -157,36 +164,55 @@ def _first(trials: Sequence[TrialRow]) -> str:
     return next(t.author for t in trials if t.status is TrialStatus.PRUNED)
 
 
-def calibration(trials: Sequence[TrialRow]) -> str:
-    """Predicted against observed PGR; on the diagonal a prediction was right."""
-    pairs = predictions(trials)
+def calibration(pairs: Sequence[Prediction]) -> str:
+    """Predicted (with its interval) against observed PGR; on the diagonal a prediction was right."""
     if len(pairs) < 3:
         return ""
-    side, values = 380, [v for _, said, seen in pairs for v in (said, seen)]
+    side, values = 380, [v for p in pairs for v in (p.said, p.seen, p.low, p.high) if v is not None]
     low, high = max(min(values), FURTHEST[0]), min(max(values), FURTHEST[1])
     room = (high - low) * 0.08 or 0.05
     x = Scale(low - room, high + room, 52, side - 12)
-    y = Scale(low - room, high + room, side - 44, 12)
+    y = Scale(low - room, high + room, side - 44, 28)
     body = []
     for tick in x.ticks(5):
-        body += [line(x(tick), 12, x(tick), side - 44, "grid"), text(x(tick), side - 26, number(tick, 1), "mid soft")]
+        body += [line(x(tick), 28, x(tick), side - 44, "grid"), text(x(tick), side - 26, number(tick, 1), "mid soft")]
         body += [line(52, y(tick), side - 12, y(tick), "grid"), text(46, y(tick) + 4, number(tick, 1), "end soft")]
     body.append(line(x(x.low), y(y.low), x(x.high), y(y.high), "dash"))
-    for t, said, seen in pairs:
-        title = f"t{t.number} {t.label[:80]}: predicted {number(said)}, came out {number(seen)}"
-        body.append(mark(t.author, x(said), y(seen), t.status is TrialStatus.COMPLETE, title))
+    body += [line(x(p.low), y(p.seen), x(p.high), y(p.seen), f"ci {p.trial.author}") for p in pairs
+             if p.low is not None and p.high is not None]  # fmt: skip
+    for p in pairs:
+        t, said = p.trial, f"{number(p.said)} {interval(p.low, p.high)}".strip()
+        title = f"t{t.number} {t.label[:80]}: predicted {said}, came out {number(p.seen)}"
+        body.append(mark(t.author, x(p.said), y(p.seen), t.status is TrialStatus.COMPLETE, title))
+    body += _authors([p.trial.author for p in pairs], 60)[0]
     body.append(text(side / 2 + 20, side - 8, "predicted PGR", "mid soft"))
     body.append(f'<text transform="translate(14 {side / 2 - 20}) rotate(-90)" class="mid soft">observed PGR</text>')
     return svg(side, side, "Predictions against outcomes", body)
 
 
-def predictions(trials: Sequence[TrialRow]) -> list[tuple[TrialRow, float, float]]:
-    """(trial, predicted PGR, observed PGR) where both exist."""
-    return [
-        (t, t.predicted_pgr, t.view.pgr)
-        for t in trials
-        if t.predicted_pgr is not None and t.view is not None and t.view.pgr is not None
-    ]
+def portfolio(trials: Sequence[TrialRow]) -> str:
+    """The chance each source had of proposing a trial, stacked; the mark under it is the one that was asked."""
+    chosen = [(t, s) for t in trials if (s := sharing(t)) is not None]
+    if not chosen:
+        return ""
+    last, top, bottom = max(t.number for t in trials), 30, 150
+    x, y = Scale(0.5, max(last, 8) + 0.5, 46, WIDTH - 12), Scale(0.0, 1.0, bottom, top)
+    width = max(x(2) - x(1) - 1.5, 1.0)
+    sources = [a for a in AUTHORS if any(s.source == a or a in s.shares for _, s in chosen)]
+    body = _authors(sources, 60)[0]
+    body += [text(40, y(v) + 4, f"{v:.0%}".replace("%", " %"), "end soft") for v in (0.0, 0.5, 1.0)]
+    for t, s in chosen:
+        low, left = 0.0, x(t.number) - width / 2
+        for author in sources:
+            share = s.shares.get(author, 0.0)
+            if share > 0:
+                body.append(rect(left, y(low + share), width, round(y(low) - y(low + share), 1), f"share {author}"))
+            low += share
+        told = ", ".join(f"{a} {s.shares[a]:.0%}" for a in sources if a in s.shares)
+        r = 4.5 if last < 100 else 2.5
+        body.append(mark(s.source, x(t.number), bottom + 14, True, f"t{t.number} asked {s.source}: {told}", r))
+    body += [text(x(v), bottom + 36, f"t{v:g}", "mid soft") for v in x.ticks(12) if v == int(v) and 1 <= v <= last]
+    return svg(WIDTH, bottom + 44, "Shares of the sources by trial", body)
 
 
 def bars(shares: Mapping[str, float], most: int = 12) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +15,9 @@ from aar.report import _debate_charts as charts
 from aar.report._svg import STYLE, standalone
 from aar.report._template import render
 from aar.scoring import Rate, ece, gain, rate
-from aar.settings import Settings, write_whole
+from aar.settings import write_whole
 from aar.tracking import interval
 
-NAME = "debate-digits"
 SHOWN = 4
 """Transcripts of each sort on the page."""
 
@@ -89,13 +87,11 @@ def rows(games: Sequence[Game], labels: NDArray[np.int64]) -> Iterator[dict[str,
             }  # fmt: skip
 
 
-def write(games: Sequence[Game], asked: Digits, found: Sequence[Figure], settings: Settings) -> Path:
+def write(games: Sequence[Game], asked: Digits, found: Sequence[Figure], path: Path) -> None:
     """What `aar.report.write_debate` does."""
     drawn = {"accuracy": charts.accuracies(found), "belief": charts.beliefs(games)}
-    folder = settings.folder("reports")
-    (folder / NAME).mkdir(exist_ok=True)
     for name, chart in drawn.items():
-        (folder / NAME / f"{name}.svg").write_text(standalone(chart), encoding="utf-8")
+        write_whole(path.with_name(f"{name}.svg"), standalone(chart))
     most = max(g.k for g in games)
     shown = next(g for g in games if (g.k, g.protocol, g.side) == (most, "debate", "liar"))
     sorts = _sorts(shown, asked.labels)
@@ -105,11 +101,7 @@ def write(games: Sequence[Game], asked: Digits, found: Sequence[Figure], setting
         seeds=len({g.seed for g in games}), images=len(asked.labels), paper=charts.PAPER, interval=interval,
         now=datetime.now(UTC).timestamp(),
     )  # fmt: skip
-    lines = "".join(json.dumps(row) + "\n" for row in rows(games, asked.labels))
-    facts = json.dumps([f._asdict() for f in found], indent=2)
-    for suffix, content in (("jsonl", lines), ("json", facts), ("html", page)):
-        write_whole(folder / f"{NAME}.{suffix}", content)
-    return folder / f"{NAME}.html"
+    write_whole(path, page)
 
 
 def _sorts(game: Game, labels: NDArray[np.int64]) -> dict[str, list[int]]:

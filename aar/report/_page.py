@@ -12,11 +12,27 @@ from typing import Any
 from aar.ledger import Ledger, TrialRow
 from aar.report import _charts as charts
 from aar.report._headline import Row, rows
+from aar.report._researcher import researcher_facts
 from aar.report._svg import STYLE, standalone
 from aar.report._template import render
+from aar.scoring import predictions
 from aar.search import importances
 from aar.settings import Settings, write_whole
-from aar.tracking import REPLAY, About, best_selected, claim, flags, interval, number, probe_words, task_yaml
+from aar.tracking import (
+    AUDITED,
+    REPLAY,
+    About,
+    best_selected,
+    check_finding,
+    check_reason,
+    claim,
+    flags,
+    interval,
+    number,
+    probe_words,
+    task_yaml,
+    words,
+)
 from aar.types import SLOTS, AarError, Part, PublicScore, TaskSpec, TrialStatus
 
 INDENTS = 12
@@ -49,7 +65,7 @@ def write(ledger: Ledger, settings: Settings, search: str) -> Path:
 def _render(about: About, drawn: dict[str, str], settings: Settings) -> str:
     return render(
         "report.html.j2", drawn, **_facts(about), card=claim(about, settings.workspace), style=STYLE,
-        interval=interval, probe_words=probe_words, replay_words=REPLAY,
+        interval=interval, probe_words=probe_words, replay_words=REPLAY, audited=AUDITED,
     )  # fmt: skip
 
 
@@ -61,7 +77,7 @@ def _charts(about: About) -> dict[str, str]:
     return {
         "gap": charts.gap_bars(rows(about)), "trials": charts.by_trial(trials, fresh),
         "importance": charts.bars(importances(task, trials)) if enough else "",
-        "predictions": charts.calibration(trials),
+        "predictions": charts.calibration(predictions(trials)), "portfolio": charts.portfolio(trials),
     }  # fmt: skip
 
 
@@ -76,8 +92,9 @@ def _facts(about: About) -> dict[str, Any]:
         "row": row, "task": task, "plan": json.loads(row["plan"]), "trials": trials, "counts": counts,
         "headline": head, "verdict": _verdict(about, head), "confirmed": _confirmed(about), "flags": flags,
         "methods": _methods(trials), "enough": ENOUGH, "scored": sum(1 for t in trials if t.view is not None),
-        "predictions": _predictions(trials), "lineage": _lineage(trials), "long": LONG, "findings": about.findings,
-        "messages": about.messages,
+        **researcher_facts(about), "lineage": _lineage(trials), "long": LONG, "messages": about.messages,
+        "findings": [(f, check_finding(about, f)) for f in about.findings],
+        "reasons": {t.number: check_reason(about, t) for t in trials}, "in_words": words,
         "failures": _failures(about), "spent": ledger.spent(about.search),
         "ood": about.ood, "ood_names": list(dict.fromkeys(name for views in about.ood.values() for name in views)),
         "slices": _slices(trials),
@@ -152,19 +169,6 @@ def _slices(trials: Sequence[TrialRow]) -> dict[str, Any] | None:
         return None
     naive = {(s.column, s.value): s for t in trials if t.number == 0 and t.view for s in t.view.slices}
     return {"best": best.number, "rows": [(naive.get((s.column, s.value)), s) for s in best.view.slices]}
-
-
-def _predictions(trials: Sequence[TrialRow]) -> dict[str, float] | None:
-    """How well predictions held, beside what always guessing the mean would have cost."""
-    pairs = charts.predictions(trials)
-    if not pairs:
-        return None
-    errors = [seen - said for _, said, seen in pairs]
-    mean = sum(seen for *_, seen in pairs) / len(pairs)
-    return {
-        "count": len(pairs), "error": sum(map(abs, errors)) / len(errors), "bias": sum(errors) / len(errors),
-        "guess": sum(abs(seen - mean) for *_, seen in pairs) / len(pairs),
-    }  # fmt: skip
 
 
 def _lineage(trials: Sequence[TrialRow]) -> list[tuple[int, TrialRow]]:

@@ -27,9 +27,12 @@ svg.chart .weak, svg.chart .naive, svg.chart .ceiling { fill: var(--random); }
 svg.chart .selected { fill: var(--optuna); fill-opacity: .25; stroke: var(--optuna); stroke-dasharray: 3 2; }
 svg.chart .confirmed, svg.chart .sealed { fill: var(--good); } svg.chart .bar { fill: var(--preset); }
 svg.chart .ci { stroke-width: 1.2; stroke-opacity: .45; } svg.chart .mark { stroke-width: 1.6; }
-svg.chart .hollow { fill: var(--paper); }
+svg.chart .hollow { fill: var(--paper); } svg.chart .arm { fill: none; stroke-width: 2; }
+svg.chart .band { fill-opacity: .14; stroke-opacity: 0; }
+svg.chart .hollow { fill: var(--paper); } svg.chart .share { stroke: none; fill-opacity: .55; }
 """ + "\n".join(
-    f"svg.chart .{a} {{ stroke: var(--{a}); }} svg.chart .{a}.full {{ fill: var(--{a}); }}" for a in AUTHORS
+    f"svg.chart .{a} {{ stroke: var(--{a}); }} svg.chart .{a}.full, svg.chart .{a}.share {{ fill: var(--{a}); }}"
+    for a in AUTHORS
 )
 
 

@@ -94,9 +94,10 @@ class Aligner:
         lines = self.at.store.path(unit.outputs[look(share)]).read_text(encoding="ascii").splitlines()
         samples = [sampled_of(json.loads(line), align.length, rewards) for line in lines]
         asked = [p for p in prompts for _ in range(align.samples)]
+        each = np.array([s.rewards for s in samples], np.float64).reshape(len(samples), rewards)
         return Wrote(
             [p + s.text for p, s in zip(asked, samples, strict=True)], [s.text for s in samples],
-            np.array([s.ratio for s in samples]), np.array([s.rewards for s in samples]).reshape(-1, rewards).T,
+            np.array([s.ratio for s in samples]), each.T,
         )  # fmt: skip
 
     def scores(self, unit: UnitRow) -> Floats:

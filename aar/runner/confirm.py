@@ -8,6 +8,7 @@ import numpy as np
 
 from aar import scoring
 from aar.ledger import TrialRow
+from aar.runner.audit import audit
 from aar.runner.bench import Bench
 from aar.runner.controls import controls as run_controls
 from aar.runner.trial import Runner
@@ -100,6 +101,7 @@ def confirm(bench: Bench, runner: Runner, top: int = 3, controls: bool = True) -
                 "probe": evidence.probed(FRESH + name),
                 "naive_probe": evidence.probed(FRESH + "naive"),
             }
+        views["audit"] = audit(bench, evidence, trial, views)
         bench.lease.confirm(trial.number, views)
         confirmed.append({"trial": trial.number, "views": views})
     return confirmed

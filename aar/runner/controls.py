@@ -77,6 +77,8 @@ def controls(
         seeds, change = make[name]
         if name == SELF and "calibration" in needs(arms.recipe):
             return "its targets are fitted to the supervisor on labelled rows"
+        if name == NOISE and arms.recipe.written:
+            return "code written by a hypothesis is given nothing that was made from true labels"
         recipe = unshown(arms.recipe) if name == SELF else arms.recipe
         try:
             units = runner.students(recipe, seeds, sealed=True, trial=arms.trial, change=change)

@@ -31,6 +31,10 @@ def outputs(spec: JobSpec, units: tuple[Unit, ...]) -> tuple[Output, ...]:
         if spec.kind in (JobKind.TRANSFER, JobKind.CONTROL) and "dev" in spec.predict:  # a chain's link is no result
             shape = (spec.rows["transfer"],)
             out.append(Output(name=f"u{unit.seed}.weight", kind="array", shape=shape, optional=True))
+        if spec.handed is not None:
+            out.append(Output(name=f"u{unit.seed}.weights", kind="blob", max_bytes=spec.handed))
+            shape = (spec.rows["transfer"],)
+            out.append(Output(name=f"u{unit.seed}.weight", kind="array", shape=shape, optional=True))
         looks, looked = map(checkpoint, spec.checkpoints), (spec.rows.get("dev", 0), spec.classes)
         out += [Output(name=f"u{unit.seed}.{look}", kind="array", shape=looked) for look in looks]
         for split in spec.predict:

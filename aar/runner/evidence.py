@@ -155,6 +155,19 @@ class Evidence:
         truth = self._truth(split)
         return Arm((0,), (truth == int(np.bincount(truth).argmax()))[None])
 
+    def commonest(self, name: str, split: str) -> dict[int, float]:
+        """The share of its most frequent answer among an arm's predictions, by seed. It needs no labels."""
+        rows = [r for r in self.bench.ledger.scores(self.bench.search, split) if r["arm"] == name]
+        shares = {}
+        for r in rows:
+            if self.bench.problem.task.kind == "generation":
+                answers = self._answered(r["array"])
+            else:
+                logits = self.bench.problem.store.array(r["array"], self.bench.problem.classes)
+                answers = np.nan_to_num(logits, nan=-np.inf).argmax(1).astype(np.int32)
+            shares[int(r["seed"])] = float(np.bincount(answers).max()) / len(answers)
+        return shares
+
     def probed(self, name: str) -> dict[str, float] | None:
         """What perturbed test texts do to a sealed arm, through the gate; None where the task has no probe."""
         probe = self.bench.problem.probe

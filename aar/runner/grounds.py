@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aar import worlds
@@ -63,14 +64,28 @@ class Ground:
 
 
 def _policy(at: Launcher, world: Polarity, documents: int, steps: int) -> Aligner:
-    """A small language model of the world's sentences, each closed by `END`: no outcome word is ever read."""
+    """A small language model of the world's sentences: no outcome word is ever read."""
     texts, _ = world.generate(documents, DOCUMENT_SEED)
-    path, digest = store_vocabulary([*world.vocabulary(), END], at.settings)
-    ref = ModelRef(tiny=POLICY, tokenizer="words", pool="last", max_length=world.length + 2 * SPARE)
+    return policy(at, [*world.vocabulary(), END], texts, steps, world.length + 2 * SPARE)
+
+
+def policy(
+    at: Launcher, words: Sequence[str], texts: Sequence[str], steps: int, max_length: int, answers: int = 0
+) -> Aligner:
+    """A small language model of texts over `words`, each closed by `END`; pre-trained, or from the cache.
+
+    The last `answers` words of a text, its end included, count for as much as all that stands before them and more.
+
+    Raises:
+        JobFailed: pre-training failed.
+    """
+    path, digest = store_vocabulary(words, at.settings)
+    ref = ModelRef(tiny=POLICY, tokenizer="words", pool="last", max_length=max_length)
     stored = at.store.put("".join(canonical_json({"text": f"{t} {END}"}) + "\n" for t in texts).encode())
     spec = JobSpec(
-        kind=JobKind.PRETRAIN, model=ref, pretrain=Pretrain(documents=documents, steps=steps, lr=3e-3),
-        rows={"documents": documents}, inputs={"vocab.txt": digest, "documents.jsonl": stored}, source=source_digest(),
+        kind=JobKind.PRETRAIN, model=ref, pretrain=Pretrain(documents=len(texts), steps=steps, lr=3e-3),
+        rows={"documents": len(texts)}, inputs={"vocab.txt": digest, "documents.jsonl": stored},
+        outcome_words=answers, source=source_digest(),
     )  # fmt: skip
     inputs = Inputs({digest: str(path), stored: str(at.store.path(stored))}, {})
     weights = ensure(at, Planned(spec, (Unit(seed=0),), inputs))[0].outputs["weights"]

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from aar.methods.supervision import SUPERVISION, Feedback
 from aar.methods.targets import TARGETS, Need
-from aar.types import Part, Recipe
+from aar.types import Recipe
 
 MEMBER_STRIDE = 100
 
 
 def shots(recipe: Recipe) -> int:
     """How many weak labels its strong model is shown before it answers for the recipe's targets."""
-    return TARGETS[recipe.targets.name].shots(recipe.targets.params)
+    return 0 if recipe.targets.code else TARGETS[recipe.targets.name].shots(recipe.targets.params)
 
 
 def unshown(recipe: Recipe) -> Recipe:
@@ -22,12 +22,12 @@ def unshown(recipe: Recipe) -> Recipe:
     A student's job gets it so too: what its strong model was shown is in the answers that it gets.
     """
     params = {key: value for key, value in recipe.targets.params.items() if key != "shots"}
-    return recipe.model_copy(update={"targets": Part(name=recipe.targets.name, params=params)})
+    return recipe.model_copy(update={"targets": recipe.targets.model_copy(update={"params": params})})
 
 
 def needs(recipe: Recipe) -> tuple[Need, ...]:
     """What a recipe's targets are made of besides the weak labels."""
-    return TARGETS[recipe.targets.name].needs
+    return () if recipe.targets.code else TARGETS[recipe.targets.name].needs
 
 
 class Supervisors(NamedTuple):

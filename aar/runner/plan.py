@@ -114,10 +114,14 @@ class Planner:
         return Planned(spec, tuple(units), inputs)
 
     def ceiling(self, seeds: list[int], sealed: bool, weights: str | None, recipe: Recipe | None = None) -> Planned:
-        """Ceilings: the strong model on transfer truth, with a recipe's student and schedule where given."""
+        """Ceilings: the strong model on transfer truth, with a recipe's student and schedule where given.
+
+        A written student is left out: code of a hypothesis never runs where truth is.
+        """
         base = self.problem.task.training.strong
         recipe = recipe or Recipe()
-        matched = fill(Recipe(student=recipe.student, schedule=recipe.schedule), base)
+        student = Recipe().student if recipe.student.code else recipe.student
+        matched = fill(Recipe(student=student, schedule=recipe.schedule), base)
         inputs = Inputs({}, {})
         names = self._model_inputs(STRONG, inputs, weights)
         names["transfer.jsonl"] = self._text("transfer", inputs)

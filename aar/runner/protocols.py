@@ -99,7 +99,7 @@ def read_questions(path: Path) -> tuple[list[Comparison], NDArray[np.int64] | No
     Raises:
         AarError: a line is no question, or an id stands there twice; the message says where.
     """
-    questions = _read(path, Question, "questions; give one JSON object a line with id, prompt and answers")
+    questions = read_lines(path, Question, "questions; give one JSON object a line with id, prompt and answers")
     ids = [q.id for q in questions]
     if twice := sorted({i for i in ids if ids.count(i) > 1}):
         raise AarError(f"{path}: id {twice[0]!r} stands there twice; give each question its own")
@@ -114,10 +114,15 @@ def read_requests(path: Path) -> list[str]:
     Raises:
         AarError: a line is no request; the message says where.
     """
-    return [r.prompt for r in _read(path, Request, "requests; give one JSON object a line with prompt")]
+    return [r.prompt for r in read_lines(path, Request, "requests; give one JSON object a line with prompt")]
 
 
-def _read(path: Path, kind: type[T], wanted: str) -> list[T]:
+def read_lines(path: Path, kind: type[T], wanted: str) -> list[T]:
+    """The JSON lines of a file; `wanted` says what should stand there where there are none.
+
+    Raises:
+        AarError: the file cannot be read, or a line is none of this kind; the message says where.
+    """
     rows: list[T] = []
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")

@@ -40,7 +40,8 @@ class Local:
     half of the context. A prompt that does not fit loses its beginning and is counted in `usage.trimmed`.
 
     Draws depend on seed and prompt, not on the rest of the batch; padding may still change the last bits of a sum.
-    `trial` is the one of a search that the job is charged to.
+    `trial` is the one of a search that the job is charged to. `start` (a digest): what an align job made
+    of the model.
     """
 
     at: Launcher
@@ -52,11 +53,13 @@ class Local:
     chat: bool | None = None
     usage: Usage = field(default_factory=Usage)
     trial: int | None = None
+    start: str | None = None
 
     def __post_init__(self) -> None:
         """Settle whether the model is talked to through its template, and what it is called."""
         self.chat = has_template(self.model) if self.chat is None else self.chat
         told = [self.model.ref, self.weights, self.vocabulary and self.vocabulary[1], self.chat, self.length]
+        told += [] if self.start is None else [self.start]
         self.name = f"{self.label} {'chat' if self.chat else 'text'} {self.length} {digest_of(told)[:12]}"
 
     @classmethod
@@ -135,6 +138,7 @@ class Local:
         names = model_inputs(self.model, self.vocabulary, inputs)
         content = "".join(json.dumps(line) + "\n" for line in lines).encode()
         stored = {"prompts.jsonl": self.at.store.put(content)} | ({"weights": self.weights} if self.weights else {})
+        stored |= {"start": self.start} if self.start else {}
         inputs.files.update({digest: str(self.at.store.path(digest)) for digest in stored.values()})
         spec = JobSpec(
             kind=JobKind.SPEAK, model=self.model.ref, inputs=names | stored, rows={"prompts": len(lines)}, speak=speak,

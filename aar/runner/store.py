@@ -34,6 +34,10 @@ class Store:
                 self.adopt(file, digest)
         return digest
 
+    def drop(self, digest: str) -> None:
+        """Forget bytes that nobody will ask for again; a unit that left them would be computed anew."""
+        self.path(digest).unlink(missing_ok=True)
+
     def incoming(self) -> _Incoming:
         """A place on the same file system to write a file that `adopt` then names."""
         return _Incoming(self.root)

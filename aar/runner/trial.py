@@ -10,7 +10,7 @@ from aar import scoring
 from aar.executor import Stopped
 from aar.ledger import LeaseLost, TrialRow, UnitRow
 from aar.methods import fill
-from aar.runner import ai_feedback
+from aar.runner import ai_feedback, written
 from aar.runner.bench import STRONG, WEAK, Bench, chain_role
 from aar.runner.critiques import criticised
 from aar.runner.evidence import Evidence
@@ -107,7 +107,7 @@ class Runner:
         if shots(recipe):  # asked after the change: a control's prompts show the control's labels
             asked = ensure(self.bench, asking(self.bench.problem.task, planned, shots(recipe)), trial)
             planned = answered(self.bench.problem.store, planned, asked)
-        return ensure(self.bench, planned, trial)
+        return written.students(self.bench, planned, trial) if recipe.written else ensure(self.bench, planned, trial)
 
     def features(self, trial: int | None = None) -> str:
         """Digest of the strong model's features on the transfer texts, computed once."""
@@ -171,7 +171,8 @@ class Runner:
             self._stages(trial)
         except JobFailed as error:
             bench.lease.set_trial(
-                number, mirror=True, status=TrialStatus.FAILED, reason=str(error), finished=time.time(),
+                number, mirror=True, status=TrialStatus.FAILED, finished=time.time(),
+                reason=error.why if trial.recipe.written else str(error),
                 seconds=trial.seconds + time.monotonic() - began,
             )  # fmt: skip
         except (Stopped, LeaseLost):
@@ -183,6 +184,8 @@ class Runner:
         bench, seeds = self.bench, self.bench.problem.task.seeds
         began = time.monotonic()
         bench.lease.set_trial(trial.number, status=TrialStatus.RUNNING)
+        if trial.recipe.written:
+            self._smoke(trial)
         naive = trial.number == 0
         full = bench.seeds("search", max(seeds.full, seeds.baseline) if naive else seeds.full)
         asked_for = naive or trial.author == "human"
@@ -203,6 +206,14 @@ class Runner:
             view=canonical_json(view), n_seeds=len(done),
             seconds=trial.seconds + time.monotonic() - began, finished=time.time(),
         )  # fmt: skip
+
+    def _smoke(self, trial: TrialRow) -> None:
+        """A trial of written code costs no seed before the code has shown itself on a few rows."""
+        (seed,) = self.bench.seeds("search", 1)
+        problem = self.bench.problem
+        labels = problem.provided_labels if problem.provided else self.weak([seed], trial=trial.number)[seed].outputs
+        weak = {name: digest for name, digest in labels.items() if name in ("transfer", "prior")}
+        written.smoke(self.bench, trial.recipe, self.weights(STRONG), weak, trial.number)
 
     def _loses(self, trial: TrialRow) -> str | None:
         """Racing: why this trial cannot plausibly be the best, or None. Uses exact values, lets none out."""

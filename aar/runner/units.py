@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,7 +40,12 @@ from aar.types import (
 WAITS = (1.0, 10.0, 60.0)
 """Seconds before another try when the machinery failed; after the last the search stops, to be resumed."""
 CURVE_POINTS = 50
-UNTAINTED = (JobKind.TRANSFER, JobKind.FEATURES, JobKind.ZERO_SHOT, JobKind.SPEAK)
+SMOKE_SECONDS = 120.0
+UNTAINTED = (
+    JobKind.TRANSFER, JobKind.SMOKE, JobKind.PREDICT, JobKind.FEATURES, JobKind.ZERO_SHOT, JobKind.SPEAK,
+)  # fmt: skip
+SHOWN = re.compile(r"model|tokenizer|vocab\.txt|weights|transfer\.jsonl|features|zero_shot|weak\d+|prior|calibration")
+"""Inputs of a job that runs a hypothesis's code: nothing that it is scored on."""
 
 
 class JobFailed(Exception):
@@ -48,6 +54,12 @@ class JobFailed(Exception):
     def __init__(self, kind: JobKind, result: Exit) -> None:
         super().__init__(f"{kind} job {result.status}: {result.reason or f'exit code {result.code}'}")
         self.result = result
+
+    @property
+    def why(self) -> str:
+        """The sentence with the last line of the job's log, which is where an error says what it is."""
+        last = next((line.strip() for line in reversed(self.result.log_tail.splitlines()) if line.strip()), "")
+        return f"{self}: {last[:500]}" if last else str(self)
 
     def told(self) -> str:
         """The sentence, and the end of the job's log."""
@@ -66,14 +78,15 @@ def ensure(at: Launcher, planned: Planned, trial: int | None = None) -> dict[int
     with contextlib.ExitStack() as stack:
         for key in sorted(keys):
             stack.enter_context(at.executor.lock(key))
-        found = {key: row for key in keys if (row := _cached(at, key)) is not None}
+        found = {key: row for key in keys if (row := cached(at, key)) is not None}
         missing = [unit for key, unit in keys.items() if key not in found]
         if missing:
             found |= _compute(at, planned, tuple(missing), trial)
     return {keys[key].seed: row for key, row in found.items()}
 
 
-def _cached(at: Launcher, key: str) -> UnitRow | None:
+def cached(at: Launcher, key: str) -> UnitRow | None:
+    """A finished unit whose files are all there."""
     row = at.ledger.unit(key)
     gone = row is not None and not all(at.store.has(d) for d in row.outputs.values())
     return None if gone else row
@@ -82,7 +95,10 @@ def _cached(at: Launcher, key: str) -> UnitRow | None:
 def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int | None) -> dict[str, UnitRow]:
     spec = planned.spec
     _check_taint(at, planned, units)
+    _check_code(planned, units)
     keys = [unit.key(spec) for unit in units]
+    if spec.kind is JobKind.SMOKE and (end := _refused(at, keys)) is not None:
+        raise JobFailed(spec.kind, end)
     for wait in (*WAITS, None):
         at.executor.begin()
         launch = _launch(at, planned, units, keys)
@@ -125,6 +141,13 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
     raise JobFailed(spec.kind, result)
 
 
+def _refused(at: Launcher, keys: list[str]) -> Exit | None:
+    """How a smoke run of this search ended before, if it found the code unfit: it would find it so again."""
+    ends = {JobStatus.FAILED, JobStatus.TIMEOUT, JobStatus.OOM}
+    found = [a for a in at.ledger.attempts(at.search) if a["status"] in ends and json.loads(a["keys"]) == keys]
+    return Exit.model_validate_json(found[-1]["exit"]) if found else None
+
+
 def _check_taint(at: Launcher, planned: Planned, units: Sequence[Unit]) -> None:
     """Rule 1: nothing that was derived from labels a trial must not see goes into a trial, or into what feeds one."""
     spec, released = planned.spec, planned.inputs.released
@@ -133,6 +156,20 @@ def _check_taint(at: Launcher, planned: Planned, units: Sequence[Unit]) -> None:
     for name, digest in [*spec.inputs.items(), *(item for u in units for item in u.inputs.items())]:
         if name.endswith(".labels") or digest in released or at.ledger.tainted(digest):
             raise AarError(f"refused: {name} ({digest[:12]}) carries ground truth and was about to enter a trial")
+
+
+def _check_code(planned: Planned, units: Sequence[Unit]) -> None:
+    """Rule 2: written code never sees what it is scored on, nor what another seed learns from."""
+    spec = planned.spec
+    if not spec.untrusted:
+        return
+    names = [*spec.inputs, *(name for unit in units for name in unit.inputs)]
+    shown = [name for name in names if not SHOWN.fullmatch(name)]
+    if shown or spec.predict or len(units) != 1 or spec.kind not in (JobKind.TRANSFER, JobKind.SMOKE):
+        raise AarError(
+            f"refused: a {spec.kind} job of {len(units)} seeds with {', '.join([*shown, *spec.predict]) or 'no split'} "
+            "was about to run a hypothesis's code, which sees transfer texts and one seed's weak labels only"
+        )
 
 
 def _launch(at: Launcher, planned: Planned, units: tuple[Unit, ...], keys: list[str]) -> Launch:
@@ -152,12 +189,15 @@ def _launch(at: Launcher, planned: Planned, units: tuple[Unit, ...], keys: list[
         else:
             mounts[name] = planned.inputs.files[digest]
     seconds, gpus = limits.minutes * 60, limits.gpus
+    if spec.kind is JobKind.SMOKE:
+        seconds = min(seconds, SMOKE_SECONDS)
     job = JobFile(spec=spec, units=units, threads=settings.n_threads, device=settings.device, seconds=seconds)
     _once(folder / "job.json", canonical_json(job).encode())
     number, unit = int(limits.memory[:-1]), limits.memory[-1]
     return Launch(
         attempt=attempt, search=at.search, folder=str(folder), mounts=mounts, outputs=outputs(spec, units),
         seconds=seconds, memory_bytes=number << (30 if unit == "g" else 20), cpus=settings.n_threads, gpus=gpus,
+        untrusted=spec.untrusted,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ it is shrunk towards the variance pooled over the task's trials (Smyth 2004), an
 interval. `tests/test_coverage.py` holds this to 90-99 % on real seeds of the polarity world.
 """
 
+from aar.scoring.calibration import PROMISED, Calibration, Prediction, calibration, predictions
 from aar.scoring.controls import above, probed, unpaired
 from aar.scoring.crossed import Rate, gain, rate
 from aar.scoring.deception import calibrated, deception, over_seeds, parts
@@ -44,14 +45,17 @@ from aar.scoring.verdicts import (
 
 __all__ = [
     "FEWEST",
+    "PROMISED",
     "PRUNE_BELOW",
     "Arm",
     "Bin",
+    "Calibration",
     "Difference",
     "Estimate",
     "Measured",
     "Pool",
     "Precheck",
+    "Prediction",
     "PublicMean",
     "Rate",
     "Share",
@@ -63,6 +67,7 @@ __all__ = [
     "auroc",
     "by_question",
     "calibrated",
+    "calibration",
     "coarse",
     "correct",
     "deception",
@@ -85,6 +90,7 @@ __all__ = [
     "pgr_exact",
     "pool",
     "precheck",
+    "predictions",
     "probed",
     "public_difference",
     "public_mean",

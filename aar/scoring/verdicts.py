@@ -104,7 +104,7 @@ def scores(p: Floats, better: Sides, bound: float = 0.5) -> Floats:
 
 def by_question(values: Floats, of: Sequence[int]) -> Floats:
     """Means (m,) of the rows of each question: an adviser's two sides are one observation."""
-    at = np.asarray(of)
+    at = np.asarray(of, np.int64)
     return np.asarray(np.bincount(at, values) / np.bincount(at))
 
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from aar.ledger import Ledger, Message, TrialRow
+from aar.ledger.journal import Talked, talked
 from aar.types import Finding, PublicScore, TrialStatus
 
 
@@ -41,9 +42,19 @@ class About:
         return self.ledger.ood(self.search)
 
     @cached_property
+    def parts(self) -> dict[str, Mapping[str, Any]]:
+        """Parts that were written for its trials, by digest."""
+        return dict(self.ledger.parts(self.search))
+
+    @cached_property
     def findings(self) -> list[Finding]:
         """What was learnt."""
         return self.ledger.findings(self.search)
+
+    @cached_property
+    def talked(self) -> Talked | None:
+        """What conversations with a model came to."""
+        return talked(self.ledger.turns(self.search))
 
     @cached_property
     def messages(self) -> list[Message]:

@@ -16,7 +16,7 @@ from aar.methods import settings
 from aar.tasks import list_tasks, load_task
 from aar.tracking._about import About
 from aar.tracking._text import interval, number, plain
-from aar.types import AarError, ControlView, PublicScore, SliceView, TaskSpec
+from aar.types import AarError, AuditView, ControlView, PublicScore, SliceView, TaskSpec
 
 MEANINGS = {
     "agreement": "agrees with its supervisor on this share of rows",
@@ -39,6 +39,7 @@ CONTROLS = {
     "zero_shot": "zero-shot",
     "self_training": "self-training without supervision",
 }
+AUDITED = {True: "passed", False: "failed", None: "not applicable"}
 
 REPLAY = "On the search's seeds, then on fresh ones and the sealed split (which is one more opening)"
 
@@ -61,6 +62,7 @@ class Claim:
     flags: list[str]
     measured: list[Measured]
     controls: list[tuple[str, ControlView]]
+    audit: list[AuditView]
     probe: dict[str, float] | None
     naive_probe: dict[str, float] | None
     diagnostics: list[tuple[str, float, str]]
@@ -108,6 +110,7 @@ def claim(about: About, workspace: Path) -> Claim | None:
     return Claim(
         trial=trial, sentence=sentence, flags=flags(views), measured=measured,
         controls=[(_control_name(c), c) for c in controls],
+        audit=[AuditView.model_validate(a) for a in views.get("audit") or ()],
         probe=views.get("probe"), naive_probe=views.get("naive_probe"),
         diagnostics=[(k, sealed.diagnostics[k], words) for k, words in MEANINGS.items() if k in sealed.diagnostics],
         slices=sealed.slices,
@@ -122,17 +125,24 @@ def claim(about: About, workspace: Path) -> Claim | None:
 
 
 def flags(views: Mapping[str, Any]) -> list[str]:
-    """What the controls of a confirmed trial say against it, in sentences."""
-    return [c["flag"] for c in views.get("controls") or () if c["flag"]]
+    """What controls and audit of a confirmed trial say against it, in sentences."""
+    failed = [a for a in views.get("audit") or () if a["passed"] is False]
+    said = [c["flag"] for c in views.get("controls") or () if c["flag"]]
+    return said + [f"audit, {a['name']}: {a['words']}" for a in failed]
 
 
 def replay(trial: TrialRow, spec: TaskSpec, seed: int, search: str, workspace: Path) -> list[str]:
     """Command lines that run the recipe again: on the search's seeds, then on fresh ones and the sealed split."""
     task = spec.name if _shipped(spec) else str(workspace / "reports" / f"{search}.yaml")
-    words = ["aar", "trial", task, *(w for s in settings(trial.recipe, spec.training.strong) for w in ("--set", s))]
-    words += ["--seed", str(seed)]
     where = [] if workspace == Path(".aar") else ["--workspace", str(workspace)]
-    return [shlex.join([*words, *where]), shlex.join(["aar", "confirm", *where])]
+    parts = {code.slot: f"part_{code.slot}.py" for code in trial.recipe.written}
+    words = ["aar", "trial", task, *(w for file in parts.values() for w in ("--code", file))]
+    words += [w for s in settings(trial.recipe, spec.training.strong) for w in ("--set", s)] + ["--seed", str(seed)]
+    fetch = [
+        ["aar", "export-part", search, str(trial.number), "--slot", slot, "--source", "--out", file, *where]
+        for slot, file in parts.items()
+    ]
+    return [shlex.join(line) for line in (*fetch, [*words, *where], ["aar", "confirm", *where])]
 
 
 def task_yaml(spec: TaskSpec) -> str:
@@ -144,8 +154,7 @@ def markdown(card: Claim) -> str:
     """The card as a page of markdown, foreign text in code spans."""
     t = card.trial
     lines = [f"# Claim card: t{t.number} `{_code(t.label)}`", "", card.sentence, ""]
-    if card.controls:
-        lines += [f"**Flagged:** {_code(flag)}" for flag in card.flags] or [card.unflagged]
+    lines += [f"**Flagged:** {_code(flag)}" for flag in card.flags] or ([card.unflagged] if card.controls else [])
     lines += ["", "| measured | accuracy | PGR | weak | ceiling | where |", "|---|---|---|---|---|---|"]
     for m in card.measured:
         v = m.view
@@ -153,6 +162,8 @@ def markdown(card: Claim) -> str:
         lines.append(f"| {' | '.join([*cells, number(v.ceiling, 3), m.where])} |")
     lines += ["", "## Controls", ""]
     lines += [f"- {name}: {_code(c.words)}" for name, c in card.controls] or ["None were run."]
+    lines += ["", "## Audit", ""]
+    lines += [f"- {a.name}: **{AUDITED[a.passed]}**: {_code(a.words)}" for a in card.audit] or ["None was made."]
     if card.probe:
         lines += ["", "## Perturbed words, same label", "", f"- {probe_words(card.probe)}"]
         lines += [f"- matched naive: {probe_words(card.naive_probe)}"] if card.naive_probe else []

@@ -16,6 +16,7 @@ from aar.settings import Settings
 from aar.tracking._about import About
 from aar.tracking._notes import trial_note
 from aar.tracking._store import artifacts, ensure_store, is_server, locked, prepare_environment, reachable
+from aar.tracking._traces import send as send_trace
 from aar.tracking._view import PREFIX, experiment_tags
 from aar.tracking._words import Words, search_words, trial_words
 from aar.types import AarError, digest_of
@@ -163,6 +164,8 @@ class Mirror:
             run, tagged = self._adopt_or_create(client, experiment, store, key, words)
         try:
             self._write(client, run, words, tagged, fixed=trial != SEARCH)
+            if trial != SEARCH and (turns := self.ledger.turns(search, trial)):
+                send_trace(self.uri, about.trials[trial], turns, experiment, run)
             if trial == SEARCH:
                 self._attached[search] = self._report_time(search)
                 if about.row["status"] != "running":

@@ -16,13 +16,17 @@ from typing import Any, NamedTuple
 import yaml
 
 from aar.ledger import TrialRow, UnitRow
+from aar.ledger.journal import entropy, plateaus, sharing, source
+from aar.methods import file_of
+from aar.scoring import calibration, predictions
 from aar.tracking._about import About, best_selected
 from aar.tracking._claim import claim, flags, markdown
 from aar.tracking._notes import reason, search_note, trial_note
 from aar.tracking._text import plain
-from aar.types import SLOTS, Part, PublicScore
+from aar.types import SLOTS, Part, PublicScore, Written
 
 NAME_LENGTH, TAG_LENGTH, PARAM_LENGTH, KEY_LENGTH = 200, 7_900, 500, 100
+PART_FIELDS = ("trial", "author", "parent", "review")
 UNTAKEN = re.compile(r"[^A-Za-z0-9_.-]+")
 STATUSES = {"complete": "FINISHED", "pruned": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "rejected": "KILLED",
             "duplicate": "KILLED"}  # fmt: skip
@@ -58,6 +62,7 @@ def trial_words(about: About, number: int, workspace: Path) -> Words:
     tags = {
         "kind": "trial", "task": about.row["task"], "author": trial.author, "status": str(trial.status),
         "recipe": plain(trial.label, PARAM_LENGTH), "recipe_hash": trial.hash, "preset": trial.preset or "",
+        "source": source(trial), "refute": plain(trial.refute or "", TAG_LENGTH),
         "parent": "" if trial.parent is None else f"t{trial.parent}", "n_seeds": str(trial.n_seeds),
         "reason": plain(reason(trial), TAG_LENGTH), "confirmed": _confirmed(about.confirmed.get(trial.number)),
         "flagged": plain("; ".join(flags(about.confirmed.get(trial.number, {}))), TAG_LENGTH),
@@ -69,6 +74,8 @@ def trial_words(about: About, number: int, workspace: Path) -> Words:
     }
     if units:
         files["curves.json"] = json.dumps({str(u.seed): u.curve for u in units})
+    for code in trial.recipe.written:
+        files |= _part_files(code, about.parts.get(code.digest, {}))
     card = claim(about, workspace) if "sealed" in about.confirmed.get(trial.number, {}) else None
     if card is not None:
         files["claim_card.md"] = markdown(card)
@@ -83,6 +90,13 @@ def trial_words(about: About, number: int, workspace: Path) -> Words:
     )  # fmt: skip
 
 
+def _part_files(code: Written, row: Mapping[str, Any]) -> dict[str, str]:
+    """A written part as files: source as `aar trial --code` reads it, diff to its parent, what was said of it."""
+    told = {"digest": code.digest, "part": code.ref, "slot": code.slot} | {k: row.get(k) for k in PART_FIELDS}
+    diff = {f"part_{code.slot}.diff": row["diff"]} if row.get("diff") else {}
+    return {f"part_{code.slot}.py": file_of(code), f"part_{code.slot}.json": json.dumps(told, indent=2)} | diff
+
+
 def search_words(about: About, reports: Path) -> Words:
     """The run of a whole search. `reports` holds `<search>.html` and the plots in `<search>/`, where written."""
     row, plan = about.row, json.loads(about.row["plan"])
@@ -93,25 +107,31 @@ def search_words(about: About, reports: Path) -> Words:
         "reason": plain(row["reason"] or "–", TAG_LENGTH), "data_digest": row["data_digest"],
         "mlflow.note.content": search_note(about),
     }  # fmt: skip
+    if about.talked is not None:
+        tags["price"] = about.talked.cost
     found = [reports / f"{about.search}{end}" for end in (".html", ".yaml")]
     found += sorted((reports / about.search).glob("*.svg"))
     return Words(
         name=about.search, status=STATUSES.get(row["status"], "RUNNING"), started=row["created"],
         finished=row["finished"], tags=tags, params=params,
-        points=[Point(k, v, done) for k, v in _search_values(about).items() if v is not None and math.isfinite(v)],
+        points=[Point(k, v, done) for k, v in _search_values(about).items() if v is not None and math.isfinite(v)]
+        + list(_share_points(about)),
         attachments=[path for path in found if path.is_file()],
     )  # fmt: skip
 
 
 def _trial_points(about: About, trial: TrialRow, units: list[UnitRow]) -> Iterator[Point]:
     values: dict[str, float | None] = {"n_seeds": float(trial.n_seeds), "seconds": trial.seconds}
-    values |= {"predicted_pgr": trial.predicted_pgr, "predicted_accuracy": trial.predicted_accuracy}
+    for name in ("predicted_pgr", "predicted_low", "predicted_high", "predicted_accuracy"):
+        values[name] = getattr(trial, name)
     if trial.view is not None:
         view = trial.view
         values |= {"accuracy": view.accuracy, "accuracy_se": view.accuracy_se} | _pgr_values("pgr", view)
         values |= view.diagnostics | _slice_values(view)
         if view.pgr is not None and trial.predicted_pgr is not None:
             values["prediction_error"] = round(view.pgr - trial.predicted_pgr, 4)
+            (held,) = (p.held for p in predictions([trial]))
+            values["prediction_held"] = None if held is None else float(held)
     for name, view in about.ood.get(trial.number, {}).items():
         values |= {f"ood_{name}_accuracy": view.accuracy} | _pgr_values(f"ood_{name}_pgr", view)
     for name, view in _public(about.confirmed.get(trial.number, {})).items():
@@ -123,6 +143,8 @@ def _trial_points(about: About, trial: TrialRow, units: list[UnitRow]) -> Iterat
         prefix = "naive_control" if control["recipe"] == "naive" else "control"
         values[f"{prefix}_{control['name']}"] = control["accuracy"]
     values |= {f"probe_{name}": value for name, value in (views.get("probe") or {}).items()}
+    if views.get("audit"):
+        values["audit_failed"] = float(sum(a["passed"] is False for a in views["audit"]))
     for key, value in values.items():
         if value is not None and math.isfinite(value):
             yield Point(key, value, trial.n_seeds)
@@ -152,7 +174,31 @@ def _search_values(about: About) -> dict[str, float | None]:
             values |= _pgr_values(f"{name}_pgr", view) | {f"{name}_accuracy": view.accuracy}
         values |= dict(zip(("gain", "gain_ci_low", "gain_ci_high"), winner["gain_over_matched_naive"], strict=True))
     values |= {"job_seconds": spent["job_seconds"], "gpu_hours": spent["gpu_seconds"] / 3600, "looks": spent["looks"]}
+    values |= _researcher_values(about, trials)
     return values | {"openings": float(about.ledger.openings(about.row["data_digest"]))}
+
+
+def _researcher_values(about: About, trials: list[TrialRow]) -> dict[str, float | None]:
+    """How well each author predicts, how trials spread over families, what conversations cost."""
+    values: dict[str, float | None] = {"entropy_bits": entropy(trials), "plateaus": float(plateaus(trials))}
+    for c in calibration(predictions(trials)):
+        found = {"n": float(c.n), "bias": c.bias, "error": c.error}
+        if c.held.n:
+            found |= {"held": c.held.value, "held_low": c.held.low, "held_high": c.held.high}
+        values |= {f"predictions_{c.author}_{key}": value for key, value in found.items()}
+    if (talked := about.talked) is not None:
+        values |= {"tokens_in": float(talked.tokens_in), "tokens_out": float(talked.tokens_out)}
+        values |= {"usd": talked.usd, "calls_unpriced": float(talked.unpriced)}
+        values |= {f"trouble_{UNTAKEN.sub('_', what)}": float(n) for what, n in talked.troubles.items()}
+    return values
+
+
+def _share_points(about: About) -> Iterator[Point]:
+    """Shares and credits of the sources along the trials."""
+    for t in about.trials.values():
+        if (chosen := sharing(t)) is not None:
+            yield from (Point(f"share_{name}", value, t.number) for name, value in chosen.shares.items())
+            yield from (Point(f"credit_{name}", value, t.number) for name, value in chosen.credit.items())
 
 
 def _confirmed(views: Mapping[str, Any] | None) -> str:

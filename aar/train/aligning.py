@@ -83,7 +83,7 @@ def prefer(model: Writer, pairs: Tokens, how: Reward, trainee: Trainee) -> None:
 
 def reward_of(spec: JobSpec) -> Reward | None:
     """How what the job trains scores a side of a pair, if not by a head of its own."""
-    if spec.recipe is None:
+    if spec.recipe is None or spec.recipe.student.code is not None:
         return None
     alpha = contrast_of(spec)
     student = spec.recipe.student

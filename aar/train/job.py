@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from aar.methods.student import SCHEDULES, STUDENTS
+from aar.methods.student import SCHEDULES
 from aar.methods.supervision import SUPERVISION
 from aar.methods.targets import TARGETS
 from aar.methods.targets._calibration import calibrate
@@ -24,6 +24,7 @@ from aar.train.models import Classifier, build, config_device, with_adapters, wi
 from aar.train.pretrain import pretrain
 from aar.train.tokens import Tokenizer, Tokens
 from aar.train.trainee import Members, Trainee
+from aar.train.written import apply, student_of
 from aar.train.zero_shot import Asker
 from aar.types import JobFile, JobKind, Recipe, Training, Unit, checkpoint
 
@@ -58,6 +59,8 @@ class Job:
                 self._answered(unit)
             elif self.spec.kind is JobKind.WEAK:
                 self._weak(unit)
+            elif self.spec.kind is JobKind.PREDICT:
+                self._applied(unit)
             elif self.spec.folds > 1:
                 self._out_of_fold(unit)
             else:
@@ -79,8 +82,17 @@ class Job:
     def _pretrain(self, unit: Unit) -> None:
         documents = self.tokens("documents")
         backbone = pretrain(self.spec, documents, self.tokenizer.size, unit.seed, self.progress, self.device)
-        blob = save({name: t.detach().cpu().contiguous() for name, t in backbone.state_dict().items()})
+        self._hand_over(backbone, unit)
+
+    def _hand_over(self, model: torch.nn.Module, unit: Unit) -> None:
+        blob = save({name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()})
         self._write(f"u{unit.seed}.weights", blob)
+
+    def _applied(self, unit: Unit) -> None:
+        """Predictions of a model that another job trained."""
+        model = self._fresh(unit.seed, self._training())
+        apply(model, self.unit_file(unit, "student"))
+        self._predict(model, unit)
 
     def _features(self, unit: Unit) -> None:
         features = all_features(self._fresh(unit.seed, Training()), self.tokens("transfer"))
@@ -124,7 +136,7 @@ class Job:
 
     def _strong(self, unit: Unit) -> None:
         recipe = self.spec.recipe or Recipe()
-        student = STUDENTS[recipe.student.name]
+        student = student_of(recipe.student)
         schedule = SCHEDULES[recipe.schedule.name].training(recipe.schedule.params, self._training())
         training = student.training(recipe.student.params, schedule)
         trainee, answers = self._supervised(unit, recipe, training)
@@ -137,6 +149,8 @@ class Job:
             student.learn(trainee, recipe.student.params)
         if (self.folder / "out" / f"u{unit.seed}.weight").exists():  # where the host asks for it
             self._write(f"u{unit.seed}.weight", trainee.weight.tobytes())
+        if self.spec.handed is not None:
+            self._hand_over(trainee.model, unit)
         self._predict(trainee.model, unit)
 
     def _look(self, trainee: Trainee, unit: Unit) -> None:

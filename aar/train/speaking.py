@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     GenerationConfig,
@@ -22,6 +23,7 @@ from transformers import (
 
 from aar.reading.scribe import NO_END, Scribe
 from aar.reading.spoken import Spoken, line_of_spoken, longest
+from aar.train.feedback.policy import restore
 from aar.train.generation import TOKENS_PER_BATCH, Writer, causal_model, parted
 from aar.train.job import Job
 from aar.train.tokens import prediction_batches, ragged, scribe_of
@@ -39,7 +41,10 @@ class Asked(NamedTuple):
 
 
 class SpeakingJob(Job):
-    """`in/prompts.jsonl` holds `{"prompt": text}` and, to choose, `"options": [texts]` a line."""
+    """`in/prompts.jsonl` holds `{"prompt": text}` and, to choose, `"options": [texts]` a line.
+
+    `in/start`: weights that an align job left of the model.
+    """
 
     def __init__(self, folder: Path, progress: TextIO) -> None:
         super().__init__(folder, progress)
@@ -47,6 +52,8 @@ class SpeakingJob(Job):
         half = self.device.type == "cuda" and self.spec.model.tiny is None
         dtype = torch.bfloat16 if half else torch.float32
         lm = causal_model(self.spec.model, self.inputs, self.scribe.size, dtype)
+        if (self.inputs / "start").exists():
+            restore(lm, load_file(self.inputs / "start"))
         self.lm = lm.to(self.device).eval()
 
     def run(self) -> None:

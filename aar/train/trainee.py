@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from aar.methods.losses import LOSSES
 from aar.methods.supervision import Mix
-from aar.methods.targets import TARGETS, Context
+from aar.methods.targets import Context
 from aar.train.attack import Attack
 from aar.train.blend import Blend
 from aar.train.conflict import conflicting
@@ -18,6 +17,7 @@ from aar.train.language import read
 from aar.train.loop import Supervised, fit, predict
 from aar.train.models import Classifier
 from aar.train.watcher import Watcher
+from aar.train.written import loss_of, targets_of
 from aar.types import Recipe, Training
 
 if TYPE_CHECKING:
@@ -88,12 +88,12 @@ class Trainee:
         given = self.y if y is None else y
         training = training or self.training
         targets, loss = self.recipe.targets, self.recipe.loss
-        made = TARGETS[targets.name].make(given, targets.params, self.context)
+        made = targets_of(targets).make(given, targets.params, self.context)
         keep = made.keep & self.keep if rows is None else made.keep & self.keep & rows
         device = self.model.head.weight.device
         blend = Blend(*self.members, device) if self.members is not None and y is None else None
         data = Supervised(given, made.target, made.weight, keep, device, blend)
-        kind = LOSSES[loss.name]
+        kind = loss_of(loss)
         attack = watcher = None
         if adversary is not None and adversary.eps > 0 and adversary.share > 0:
             attack = Attack(adversary, kind.build(loss.params, self.prior))

@@ -8,7 +8,7 @@ hash of everything that can change its result. Nothing in here reads files, cloc
 from aar.types._word import AarError, Value, Word, canonical_json, digest_of
 from aar.types.align import ONLINE, PAIRED, UNTRAINED, Align, look
 from aar.types.data import Choices, DataSpec, FileList, Files, Hub, Mutate, Ood, PairColumns, Puzzles, Stdlib, World
-from aar.types.evidence import ControlView, Finding, PublicScore, SliceView
+from aar.types.evidence import AuditView, ControlView, Finding, PublicScore, SliceView
 from aar.types.job import (
     TAINTED,
     Exit,
@@ -24,13 +24,17 @@ from aar.types.job import (
 )
 from aar.types.models import Lora, Models, ModelSpec, Pretrain, ProvidedLabels, Tiny, Training, TrainingPair
 from aar.types.recipe import SLOTS, Author, Hypothesis, Part, Recipe, TrialStatus
+from aar.types.space import Choice, Float, Int, Space
 from aar.types.speech import Sampling, Speak
 from aar.types.task import OOD, SPLITS, Limits, Seeds, SplitSizes, TaskKind, TaskSpec, ZeroShot
+from aar.types.written import Written
 
 __all__ = [
     "AarError",
     "Align",
+    "AuditView",
     "Author",
+    "Choice",
     "Choices",
     "ControlView",
     "DataSpec",
@@ -38,8 +42,10 @@ __all__ = [
     "FileList",
     "Files",
     "Finding",
+    "Float",
     "Hub",
     "Hypothesis",
+    "Int",
     "JobFile",
     "JobKind",
     "JobSpec",
@@ -68,6 +74,7 @@ __all__ = [
     "Sampling",
     "Seeds",
     "SliceView",
+    "Space",
     "Speak",
     "SplitSizes",
     "Stdlib",
@@ -83,6 +90,7 @@ __all__ = [
     "Value",
     "Word",
     "World",
+    "Written",
     "ZeroShot",
     "canonical_json",
     "checkpoint",

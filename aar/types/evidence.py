@@ -59,6 +59,14 @@ class ControlView(Word):
     difference: tuple[float, float, float] | None = None
 
 
+class AuditView(Word):
+    """One check of a confirmed trial with its figures in words; `passed` is None where it could not be made."""
+
+    name: str
+    words: str
+    passed: bool | None = None
+
+
 class Finding(Word):
     """What was learnt, in a sentence, with the trials it rests on."""
 

@@ -18,6 +18,8 @@ from aar.types.task import TaskKind, ZeroShot
 class JobKind(StrEnum):
     """What a job may see: weak jobs weak-split labels, ceiling jobs transfer labels, the others none.
 
+    A job that runs code of a hypothesis is a `transfer` job that predicts nothing and hands back weights, which a
+    `predict` job without such code applies; `smoke` tries the code on a few rows before.
     A `control` job trains a recipe on answers made from transfer labels, or shows these to the strong model: what it
     leaves is no trial's business either.
     An `align` job trains a policy or a reward model on feedback that its caller collected, and no trial sees it.
@@ -30,12 +32,14 @@ class JobKind(StrEnum):
     WEAK = "weak"
     CEILING = "ceiling"
     TRANSFER = "transfer"
+    SMOKE = "smoke"
+    PREDICT = "predict"
     CONTROL = "control"
     ALIGN = "align"
     SPEAK = "speak"
 
 
-LATER = ("align", "judge", "speak")
+LATER = ("align", "judge", "speak", "handed")
 """Fields of a job's spec that came after units were kept."""
 TAINTED = (JobKind.CEILING, JobKind.CONTROL)
 """Jobs that see truth of transfer rows: what they leave never enters a trial."""
@@ -107,7 +111,8 @@ class JobSpec(Word):
 
     `checkpoints` are shares of a student's steps at which it predicts dev as well (see `checkpoint`), and
     `conflict` above 0 the weight of a second objective (`aar.train.conflict`). `align` is what an align job does, and
-    `judge` the model that it asks as `zero_shot` says; `speak` is what a speak job is asked.
+    `judge` the model that it asks as `zero_shot` says; `speak` is what a speak job is asked. `handed` is how many bytes
+    of weights a job hands back that runs a hypothesis's code.
     """
 
     kind: JobKind
@@ -130,7 +135,13 @@ class JobSpec(Word):
     align: Align | None = None
     judge: ModelRef | None = None
     speak: Speak | None = None
+    handed: int | None = None
     source: str = ""
+
+    @property
+    def untrusted(self) -> bool:
+        """Does it run code that a hypothesis brought?"""
+        return self.recipe is not None and bool(self.recipe.written)
 
     @model_serializer(mode="wrap")
     def _told(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Found:
         self.row, self.trials = ledger.search(search), ledger.trials(search)
         self.turns, self.talked = ledger.turns(search), ledger.talked(search)
         self.findings, self.asked = ledger.findings(search), server.requests
+        self.parts = ledger.parts(search)
         posted = [json.loads(r["payload"]) for r in ledger.rows(inbox, inbox.c.kind == "question")]
         self.questions = [(p["trial"], p["text"]) for p in posted]
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from aar.agent.families import PATIENCE, entropy, families, family, near, plateaus
+from aar.agent.families import families, near
 from aar.agent.llm.evidence import DIRECTIONS, direction
-from aar.agent.mixed import FLOOR, Credit, Mixed, credits, shares, source
+from aar.agent.mixed import FLOOR, Credit, Mixed, credits, shares
 from aar.agent.researchers import Situation
 from aar.ledger import TrialRow
+from aar.ledger.journal import PATIENCE, entropy, family, plateaus, source
 from aar.types import Author, Hypothesis, Recipe, TrialStatus, canonical_json
 from tests.agent.models import fixed, garbage, proposal, scripted
 from tests.agent.test_llm import searched

@@ -41,7 +41,7 @@ Script = Callable[[Json, int], "Json | Raw | Late | Drip"]
 class ChatServer:
     """`requests` are what it was asked, in order; `keys` the authorisations."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, port: int = 0) -> None:
         self.requests: list[Json] = []
         self.keys: list[str] = []
         self.under_way = self.most_under_way = 0
@@ -89,7 +89,7 @@ class ChatServer:
             def log_message(self, *_: Any) -> None:
                 """Nothing on stderr."""
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.http = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.http.daemon_threads = True
         self.http.handle_error = lambda *_: None  # type: ignore[method-assign]
 
@@ -99,9 +99,9 @@ class ChatServer:
 
 
 @contextmanager
-def serving(script: Script) -> Iterator[ChatServer]:
-    """A server, until the block ends."""
-    server = ChatServer(script)
+def serving(script: Script, port: int = 0) -> Iterator[ChatServer]:
+    """A server, until the block ends; on any free port unless told."""
+    server = ChatServer(script, port)
     thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

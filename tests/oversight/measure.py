@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from aar.oversight import Debating, Skill, known, self_critique
+from aar.oversight import Debating, Recursing, Skill, known, majority, recursive, self_critique
 from aar.runner.protocols import EQUAL, PROTOCOLS, run_debate
-from aar.scoring import Share, by_question, mean_share, measured, scores
+from aar.scoring import Share, by_question, difference_of, mean_share, measured, scores
 
 N, WORLDS, SMALL = 2000, 30, 500
 SKILLS = {
@@ -55,6 +55,21 @@ def main() -> None:
     for k, found in enumerate(self_critique(cast, comparisons, Debating(rounds=3)), start=1):
         m = measured(found.verdicts.p, better)
         print(f"| {k} | {1 - 0.6**k * 0.4:.3f} | {told(m.accuracy)} | {found.characters // N} |")
+    print(
+        "\n| parts of a question are | level | expected | accuracy | calls | votes at as many calls | gain over them |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, eases in {"easier, by .1": 0.1, "as hard": 0.0, "harder, by .1": -0.1}.items():
+        skill = Skill(eases=eases)
+        comparisons, better, cast = known(N, skill)
+        for level in range(4):
+            found = recursive(cast, comparisons, Recursing(level=level))
+            calls = sum(cost.calls for cost in found.cost.values())
+            voted = majority(cast, comparisons, Debating(), calls)
+            one, other = (scores(o.verdicts.p, better) for o in (found, voted))
+            beside = f"{told(mean_share(other))} | {told(difference_of(one, other))}" if level else " | "
+            print(f"| {name} | {level} | {skill.recursive(level):.3f} | {told(mean_share(one))} | {calls // N} "
+                  f"| {beside} |")  # fmt: skip
 
 
 if __name__ == "__main__":

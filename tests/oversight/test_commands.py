@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aar.oversight.probes import PROMPTS
 from aar.settings import Settings
 from tests.oversight.chatserver import Json, error, message, prompt_of, serving
 from tests.test_cli import aar
@@ -100,12 +101,28 @@ def test_probes_of_a_steadfast_judge_move_nothing(tmp_path: Path) -> None:
             tmp_path, "probe", "--task", questions(tmp_path), "--requests", asks, "--speaker", "chat:openai:m",
             "--base-url", server.url,
         )  # fmt: skip
-    found, _ = told(tmp_path, "probe")
+    found, folder = told(tmp_path, "probe")
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    assert {row["prompts"] for row in rows} == {PROMPTS} and len({row["settings"] for row in rows}) == 1
+    assert len({row["model"] for row in rows}) == 1 and "m" in rows[0]["model"].split()[0]
+    assert {"before", "reply"} <= {key for row in rows for key in row}, "of verdicts and of replies"
     for row in found["table"]:
         if row["probe"].startswith(("person", "asked", "wrong", "question")) and "any" not in row["probe"]:
             assert row["lost"]["value"] == 0 and row["after"]["value"] == 1, row
     by = {row["probe"]: row for row in found["table"]}
     assert by["requests answered, bare"]["answered"]["value"] == 1, "it answers everything"
+
+
+def test_levels_stand_beside_votes_at_as_many_calls(tmp_path: Path) -> None:
+    oversight(tmp_path, "recurse", "--rows", 300)
+    found, folder = told(tmp_path, "recurse")
+    by = {row["judge"]: row for row in found["table"]}
+    assert list(by) == ["level 0", "level 1", "level 2", "votes, calls of level 1", "votes, calls of level 2"]
+    assert by["level 1"]["gain over level 0"]["low"] > 0 and by["level 2"]["gain over votes"]["low"] > 0
+    gain = by["level 2"]["score"]["value"] - by["votes, calls of level 2"]["score"]["value"]
+    assert by["level 2"]["gain over votes"]["value"] == pytest.approx(gain)
+    assert by["level 2"]["calls"] == 300 * 30 <= by["votes, calls of level 2"]["calls"]
+    assert "As to check 1 of lamp 0" in (folder / "level-1.html").read_text()
 
 
 def test_cai_writes_revisions_and_pairs(tmp_path: Path) -> None:
@@ -159,6 +176,8 @@ def test_the_gap_is_charted_over_all_sandwiches_and_projected_only_if_asked(tmp_
         (("debate", "--task", "{q}", "--speaker", "local:x", "--base-url", "http://h/v1"), "and there is none"),
         (("debate", "--speaker", "chat:openai:m"), "--task digits has no speakers"),
         (("sandwich", "--speaker", "chat:openai:m"), "brings its own speakers"),
+        (("recurse", "--speaker", "chat:openai:m"), "brings its own speakers"),
+        (("recurse", "--task", "nowhere.jsonl"), "give a file of JSON lines, or known"),
         (("cai", "--task", "{q}", "--speaker", "chat:openai:m", "--constitution", "nice"), "no constitution 'nice'"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,8 @@ import pytest
 
 from aar.oversight import digits
 from aar.oversight.digits import Digits, Game, SparseJudge
-from aar.report import debate_figures, write_debate
+from aar.report import debate_figures, debate_rows, write_debate
 from aar.report._debate import Figure
-from aar.settings import Settings
 from tests.test_cli import aar
 
 K = 4
@@ -92,8 +92,9 @@ def test_the_worst_of_nine_games_is_told(played: tuple[list[Game], Digits]) -> N
 
 def test_rows_and_page_hold_every_game_and_who_showed_what(played: tuple[list[Game], Digits], tmp_path: Path) -> None:
     games, asked = played
-    page = write_debate(games, asked, debate_figures(games, asked.labels), Settings(workspace=tmp_path))
-    rows = [json.loads(line) for line in page.with_suffix(".jsonl").read_text().splitlines()]
+    page = tmp_path / "debate.html"
+    write_debate(games, asked, debate_figures(games, asked.labels), page)
+    rows = list(debate_rows(games, asked.labels))
     assert len(rows) == len(games) * len(asked.labels)
     row = next(r for r in rows if (r["protocol"], r["side"], r["image"]) == ("debate", "liar", 0))
     told = next(g.transcript for g in games if (g.protocol, g.side) == ("debate", "liar"))
@@ -102,18 +103,45 @@ def test_rows_and_page_hold_every_game_and_who_showed_what(played: tuple[list[Ga
     assert row["right"] is (row["verdict"] == row["truth"])
     text = page.read_text()
     assert "paper" in text and "the judge says" in text and "<script" not in text
-    assert {p.name for p in (tmp_path / "reports" / "debate-digits").iterdir()} == {"accuracy.svg", "belief.svg"}
+    assert {p.name for p in tmp_path.iterdir()} == {"accuracy.svg", "belief.svg", "debate.html"}
 
 
-def test_the_command_prints_a_table_or_json_and_refuses_what_is_not_there(tmp_path: Path) -> None:
-    told = aar("oversight", "debate", "--k", "2", "--seeds", 1, "--json", "--workspace", tmp_path)
+def test_games_are_the_same_when_unpacked(played: tuple[list[Game], Digits]) -> None:
+    for a, b in zip(played[0], digits.unpacked(digits.packed(played[0])), strict=True):
+        assert (a.protocol, a.side, a.k, a.seed, a.wide) == (b.protocol, b.side, b.k, b.seed, b.wide)
+        assert all(x.dtype == y.dtype and np.array_equal(x, y) for x, y in zip(a.transcript, b.transcript, strict=True))
+
+
+def test_the_command_is_a_run_that_goes_on_and_refuses_what_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("oversight", "debate", "--k", "2", "--seeds", 2, "--json", "--workspace", tmp_path)
+    real, judges = digits.games, list[int]()
+
+    def stops(known: Digits, asked: Digits, k: int, seed: int) -> Iterator[Game]:
+        judges.append(seed)
+        if len(judges) == 2:
+            raise KeyboardInterrupt
+        return real(known, asked, k, seed)
+
+    monkeypatch.setattr(digits, "games", stops)
+    stopped = aar(*words)
+    assert stopped.code != 0 and judges == [0, 1]
+    told = aar(*words)
     found = json.loads(told.out)
-    assert told.code == 0 and found["k"] == [2] and {f["protocol"] for f in found["figures"]} >= {"debate", "random"}
-    assert Path(found["page"]).exists()
-    for words, why in (
+    assert told.code == 0 and judges == [0, 1, 1], "the first judge's games are there already"
+    assert found["plan"] == {"task": "digits", "k": [2], "seeds": 2}
+    names = {row["protocol"] for row in found["table"]}
+    assert {"random, 2 pixels", "debate, both orders, 2 pixels", "consultancy, liar adviser, 2 pixels"} <= names
+    assert aar(*words).code == 0 and judges == [0, 1, 1]
+    shown = json.loads(aar("status", found["id"], "--json", "--workspace", tmp_path).out)
+    assert shown["status"] == "complete"
+    files = {Path(f).name for f in found["files"]}
+    assert files == {"rows.jsonl", "table.json", "debate.html"}
+    for wrong, why in (
         (("--task", "letters"), "no such file; give a file of JSON lines, or digits, known"),
         (("--k", "0"), "1 to 64"),
         (("--k", "six"), "whole number of pixels"),
     ):
-        refused = aar("oversight", "debate", *words, "--workspace", tmp_path)
+        refused = aar("oversight", "debate", *wrong, "--workspace", tmp_path)
         assert refused.code == 2 and why in refused.err

@@ -19,6 +19,7 @@ from aar.agent.llm.model import Message, Model
 from aar.agent.llm.protocols import PROTOCOLS
 from aar.agent.llm.talk import STEPS, Talk
 from aar.agent.llm.tools import TOOLS, Desk, Propose, Tool, hypothesis_of
+from aar.agent.llm.writing import WRITING, drafts
 from aar.agent.researchers import Situation, sampled
 from aar.oversight import Speaker, SpeakerStopped
 from aar.oversight.cache import Cached
@@ -53,24 +54,26 @@ class LLM:
 
     def propose(self, now: Situation) -> Hypothesis:
         """What the model proposes, or Optuna with the reason why not."""
-        desk = Desk(now, self.bench.ledger, self.bench.lease, lambda: self.speaker)
-        about = {"model": self.model.name, "voice": now.number % self.voices}
-        talk = Talk(self.model, desk, TOOLBOX, self.opening(now), about, afford=self.afford)
+        talk = self.talk(now)
         try:
             ended = talk.run()
         except SpeakerStopped as error:
             return self._instead(now, str(error))
         if ended is None:
             return self._instead(now, "it proposed nothing that can be tried")
-        return hypothesis_of(now, Propose.model_validate(ended["arguments"]))
+        return hypothesis_of(talk.desk, Propose.model_validate(ended["arguments"]))
 
-    def check(self) -> None:
-        """Ask the model for a word, so that a wrong key or name costs nothing.
+    def talk(self, now: Situation) -> Talk:
+        """The conversation about trial `now.number`, begun or not."""
+        desk = Desk(now, self.bench.ledger, self.bench.lease, lambda: self.speaker, drafts)
+        about = {"model": self.model.name, "voice": now.number % self.voices}
+        return Talk(self.model, desk, self.tools, self.opening(now), about, afford=self.afford)
 
-        Raises:
-            AarError: the server refuses, or does not answer.
-        """
-        self.model.say([{"role": "user", "content": "Reply with the word ready."}], [])
+    @property
+    def tools(self) -> dict[str, Tool]:
+        """What the model may call here: code of its own only where a sandbox isolates it."""
+        writes = self.bench.sandbox.isolates and self.bench.problem.task.kind != "generation"
+        return {**TOOLBOX, **WRITING} if writes else TOOLBOX
 
     @cached_property
     def speaker(self) -> Speaker:

@@ -6,7 +6,6 @@ from the last message that was recorded: no answer is paid for twice, no tool th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextvars import Context
 from dataclasses import dataclass
@@ -58,15 +57,21 @@ class Talk:
             Stopped: the search was told to stop.
         """
         trial = self.desk.now.number
-        for step, message in list(enumerate(self.opening))[len(self._rows()) :]:
-            self.desk.lease.turn(trial, step, message["role"], message | {"about": {**self.about, "words": DIGEST}})
+        self.begin()
         answers = sum(1 for r in self._rows() if r["role"] == "assistant")
         start = {"trial": trial, "answers": answers, "over": self._ended() is not None}
         # In a context of its own: as a child of the search's graph it would be checkpointed with it.
-        Context().run(self._graph().invoke, start, {"recursion_limit": 4 * STEPS + 10})
+        Context().run(self.graph().invoke, start, {"recursion_limit": 4 * STEPS + 10})
         return self._ended()
 
-    def _graph(self) -> Any:
+    def begin(self) -> None:
+        """Record its first messages, unless they are."""
+        for step, message in list(enumerate(self.opening))[len(self._rows()) :]:
+            about = {**self.about, "words": DIGEST}
+            self.desk.lease.turn(self.desk.now.number, step, message["role"], message | {"about": about})
+
+    def graph(self, checkpointer: Any = False) -> Any:
+        """Think and act, in turns, until it is over."""
         from langgraph.graph import END, START, StateGraph
 
         graph = StateGraph(State)
@@ -81,7 +86,7 @@ class Talk:
         graph.add_conditional_edges(START, begins, ["think", "act", END])
         graph.add_edge("think", "act")
         graph.add_conditional_edges("act", lambda s: END if s["over"] else "think", ["think", END])
-        return graph.compile(checkpointer=False)
+        return graph.compile(checkpointer=checkpointer)
 
     def _think(self, state: State) -> State:
         """The model's next answer, recorded with what it cost."""
@@ -139,15 +144,8 @@ class Talk:
 
     def _ended(self) -> Message | None:
         """The call that ended the conversation."""
-        calls: dict[str, Message] = {}
-        for r in self._rows():
-            for call in r["body"].get("tool_calls", []):
-                calls[call["id"]] = call
-            if r["role"] == "tool" and not r["body"]["trouble"]:
-                call = calls[r["body"]["tool_call_id"]]
-                if call["function"]["name"] in self.ends:
-                    return {"name": call["function"]["name"], "arguments": json.loads(call["function"]["arguments"])}
-        return None
+        found = (m for m in self.desk.accepted() if m[0] in self.ends)
+        return next(({"name": name, "arguments": args} for name, args, _ in found), None)
 
 
 def _plain(body: Mapping[str, Any]) -> Message:

@@ -11,14 +11,15 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aar import search
-from aar.agent.families import families, family, near
+from aar.agent.families import families, near
 from aar.agent.llm.evidence import data, parts_text, pgr, recipe_text, table
 from aar.agent.llm.model import Message
 from aar.agent.researchers import Situation
 from aar.ledger import Lease, Ledger, TrialRow
+from aar.ledger.journal import family
 from aar.methods import fill, illegal, label, parse, short
 from aar.oversight import Speaker
-from aar.types import AarError, Finding, Hypothesis, TrialStatus
+from aar.types import AarError, Finding, Hypothesis, TrialStatus, Written
 
 ROWS = 40
 
@@ -29,14 +30,37 @@ class Args(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Draft(NamedTuple):
+    """A part that the model wrote, and what the review said of it."""
+
+    code: Written
+    review: str
+
+
 @dataclass
 class Desk:
-    """What tools work with: the situation, the ledger and the right to write it, a speaker for protocols."""
+    """What tools work with: the situation, the ledger and the right to write it, a speaker for protocols.
+
+    `drafts` gives the parts that were written in this conversation.
+    """
 
     now: Situation
     ledger: Ledger
     lease: Lease
     speaker: Callable[[], Speaker]
+    drafts: Callable[[Desk], list[Draft]] = lambda desk: []
+
+    def accepted(self) -> list[tuple[str, Any, str]]:
+        """Calls of this conversation whose tool had nothing against them: tool, arguments, answer."""
+        calls: dict[str, Message] = {}
+        out = []
+        for row in self.ledger.turns(self.lease.search, self.now.number):
+            body = row["body"]
+            calls |= {call["id"]: call for call in body.get("tool_calls") or []}
+            if row["role"] == "tool" and not body["trouble"]:
+                made = calls[body["tool_call_id"]]["function"]
+                out.append((made["name"], json.loads(made["arguments"]), body["content"]))
+        return out
 
     def trial(self, number: int) -> TrialRow:
         """A trial of this search.
@@ -223,8 +247,7 @@ def propose(desk: Desk, args: Propose) -> str:
         AarError: not a recipe for this task, tried already or nearly, of an over-tried family, or with an interval
             that does not hold its prediction.
     """
-    hypothesis = hypothesis_of(desk.now, args)
-    now = desk.now
+    hypothesis, now = hypothesis_of(desk, args), desk.now
     base = now.task.training.strong
     twin = near(hypothesis.recipe, now.trials, base)
     if twin is not None:
@@ -238,19 +261,23 @@ def propose(desk: Desk, args: Propose) -> str:
     return f"{ACCEPTED}: t{now.number} is {own}"
 
 
-def hypothesis_of(now: Situation, args: Propose) -> Hypothesis:
+def hypothesis_of(desk: Desk, args: Propose) -> Hypothesis:
     """The hypothesis a proposal stands for.
 
     Raises:
         AarError: not a recipe for this task, or numbers that cannot be.
     """
+    now, drafts = desk.now, desk.drafts(desk)
     if not args.predicted_low <= args.predicted_pgr <= args.predicted_high:
         raise AarError(
             f"predicted_pgr {args.predicted_pgr} does not lie in [{args.predicted_low}, {args.predicted_high}]"
         )
     if args.parent is not None and args.parent not in {t.number for t in now.trials}:
         raise AarError(f"parent: no trial t{args.parent}; leave it out, or name one of the journal")
-    recipe = fill(parse(args.start, args.settings), now.task.training.strong)
+    known = [*search.written(now.trials).values(), *(d.code for d in drafts)]
+    recipe = fill(parse(args.start, args.settings, known), now.task.training.strong)
+    used = {w.ref for w in recipe.written}
+    brought = next((d for d in drafts if d.code.ref in used), None)
     why = illegal(recipe, now.able)
     if why is not None:
         raise AarError(why)
@@ -261,7 +288,7 @@ def hypothesis_of(now: Situation, args: Propose) -> Hypothesis:
     return Hypothesis(
         recipe=recipe, rationale=args.rationale, refute=args.refute, author="llm", parent=args.parent,
         predicted_pgr=args.predicted_pgr, predicted_low=args.predicted_low, predicted_high=args.predicted_high,
-        predicted_accuracy=accuracy,
+        predicted_accuracy=accuracy, code=brought and brought.code, review=brought and brought.review,
     )  # fmt: skip
 
 

@@ -1,0 +1,64 @@
+"""A set of searches that differ in who proposes: every arm on every search seed, in one ledger, resumable."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from aar.agent.run import Plan, create, work
+from aar.ledger import Ledger
+from aar.runner.bench import Problem
+from aar.settings import Settings
+from aar.types import TaskSpec, digest_of
+
+
+class Member(NamedTuple):
+    """One search of an experiment: its arm, search seed, id (None before it began) and status."""
+
+    arm: str
+    seed: int
+    search: str | None
+    status: str
+
+
+def name_of(task: TaskSpec, settings: Settings, plan: Plan) -> str:
+    """The experiment's id: task, plan (but for who proposes, and the seed) and code decide, arms and repeats may grow.
+
+    Raises:
+        AarError: the task, its data or its models are not usable.
+    """
+    rest = plan.model_dump(mode="json", exclude={"seed", "researcher", "experiment", "sandbox", "slots", "code"})
+    digest = digest_of({"task": task, "plan": rest, "code": Problem.of(task, settings).code})
+    return f"{task.name}-x{digest[:6]}"
+
+
+def members(ledger: Ledger, experiment: str, arms: Sequence[str], seeds: Sequence[int]) -> list[Member]:
+    """Every search of these arms and seeds, seed after seed: the arms of one seed share their baselines."""
+    there = {}
+    for row in ledger.searches():
+        plan = json.loads(row["plan"])
+        if plan.get("experiment") == experiment:
+            there[plan["researcher"], plan["seed"]] = (str(row["id"]), str(row["status"]))
+    found = [(arm, seed, *there.get((arm, seed), (None, "not begun"))) for seed in seeds for arm in arms]
+    return [Member(*one) for one in found]
+
+
+def go_on(
+    ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan, arms: Sequence[str], seeds: Sequence[int]
+) -> Iterator[Member]:
+    """Run what is not complete, one search after another; each as it ends.
+
+    Raises:
+        Stopped: Ctrl-C, SIGTERM or `aar stop`; the same call goes on.
+        AarError: a search cannot go on.
+    """
+    for member in members(ledger, plan.experiment, arms, seeds):
+        if member.status != "complete":
+            own = plan.model_copy(update={"seed": member.seed, "researcher": member.arm})
+            if member.arm not in ("llm", "mixed"):
+                own = own.model_copy(update={"model": None, "base_url": None, "prices": None})
+            search = member.search or create(ledger, settings, task, own)
+            work(ledger, settings, search, lambda: None)
+            member = member._replace(search=search, status="complete")
+        yield member

@@ -1,0 +1,175 @@
+"""What can be said of a written part without running it: every problem at once, so that one answer mends them all.
+
+This is a courtesy to whoever wrote the part. It keeps nobody out: Python has more ways round a list of forbidden words
+than a list has words. The wall is the sandbox (docs/security.md).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+
+from aar.methods.losses import LOSSES
+from aar.methods.student import STUDENTS
+from aar.methods.targets import TARGETS
+from aar.types import Choice, Float, Space, Written
+
+MOST_BYTES = 16_384
+MOST_PARAMETERS = 8
+NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+HEADER = "PART"
+FUNCTIONS = {
+    "loss": ("build", ("params", "prior")),
+    "targets": ("make", ("y", "params", "context")),
+    "student": ("learn", ("trainee", "params")),
+}
+"""What a part of each slot has to define, and its arguments."""
+LOSS = ("logits", "y", "target", "weight", "step_frac")
+"""Arguments of what a loss's `build` returns."""
+IMPORTS = (
+    "__future__", "aar.methods.losses", "aar.methods.student", "aar.methods.targets", "collections", "math", "numpy",
+    "torch", "torch.nn", "torch.nn.functional", "typing",
+)  # fmt: skip
+WORDS = frozenset(
+    "breakpoint classmethod compile delattr dir eval exec exit getattr globals help input locals memoryview object "
+    "open quit setattr staticmethod super type vars".split()
+)
+ATTRIBUTES = frozenset(
+    "classes cpp_extension ctypeslib distributed dump dumps f2py format format_map fromfile fromregex genfromtxt hub "
+    "importlib inspect io jit library load loads loadtxt memmap mro multiprocessing ops os package pathlib pickle "
+    "savetxt save savez shutil subprocess sys tofile utils".split()
+)
+"""Ways to files, processes and the insides of Python."""
+BUILT_IN = {"loss": frozenset(LOSSES), "targets": frozenset(TARGETS), "student": frozenset(STUDENTS)}
+
+
+def problems(code: Written) -> list[str]:
+    """What is wrong with a written part, in sentences with line numbers; nothing is executed."""
+    found = [*_named(code), *_spaces(code.space)]
+    size = len(code.source.encode())
+    if size > MOST_BYTES:
+        return [*found, f"source: {size} bytes; at most {MOST_BYTES}"]
+    try:
+        tree = ast.parse(code.source)
+    except SyntaxError as error:
+        return [*found, f"line {error.lineno}: syntax: {error.msg}"]
+    except (ValueError, RecursionError, MemoryError) as error:
+        return [*found, f"source: cannot be parsed: {error}"]
+    return [*found, *_top(tree), *_words(tree), *_function(tree, code), *_parameters(tree, code)]
+
+
+def _named(code: Written) -> Iterator[str]:
+    if not NAME.fullmatch(code.name):
+        yield f"name {code.name!r}: want a small letter, then up to 30 of a-z, 0-9 and _"
+    if code.name in BUILT_IN[code.slot]:
+        yield f"name {code.name!r}: a {code.slot} of this package has it; give another"
+
+
+def _spaces(space: dict[str, Space]) -> Iterator[str]:
+    if len(space) > MOST_PARAMETERS:
+        yield f"space: {len(space)} parameters; at most {MOST_PARAMETERS}: a small gain by ugly code is not a gain"
+    for key, s in space.items():
+        if not key.isidentifier() or key.startswith("_"):
+            yield f"space: {key!r} is no name of a parameter"
+        if getattr(s, "inherit", False) or getattr(s, "relative", False):
+            yield f"space.{key}: inherit and relative are for the schedule's parameters"
+        if isinstance(s, Choice):
+            if not s.options or s.default not in s.options:
+                yield f"space.{key}: default {s.default!r} is not among the options {list(s.options)}"
+            continue
+        if not s.low < s.high or not s.low <= s.default <= s.high:
+            yield f"space.{key}: want low < high with default between them, got {s.low}, {s.high}, {s.default}"
+        if s.log and s.low <= 0:
+            yield f"space.{key}: a log scale begins above 0, not at {s.low}"
+        if isinstance(s, Float) and not all(abs(v) < 1e12 for v in (s.low, s.high)):
+            yield f"space.{key}: {s.low} to {s.high} is no range to search"
+
+
+def _top(tree: ast.Module) -> Iterator[str]:
+    """At the top stand a docstring, imports, functions and literals: importing it computes nothing."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(node, ast.FunctionDef):
+            if node.decorator_list:
+                yield f"line {node.lineno}: {node.name} is decorated; write it plainly"
+            defaults = [*node.args.defaults, *(d for d in node.args.kw_defaults if d is not None)]
+            if not all(_literal(d) for d in defaults):
+                yield f"line {node.lineno}: a default of {node.name} is no literal"
+        elif isinstance(node, ast.Assign):
+            if not _literal(node.value) or not all(isinstance(t, ast.Name) for t in node.targets):
+                yield f"line {node.lineno}: outside functions only a name = a literal value"
+        elif isinstance(node, ast.AnnAssign):
+            if node.value is None or not _literal(node.value) or not isinstance(node.target, ast.Name):
+                yield f"line {node.lineno}: outside functions only a name = a literal value"
+        elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+            yield f"line {node.lineno}: outside functions only imports, functions and literal values"
+
+
+def _words(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        where = f"line {getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if alias.name not in IMPORTS:
+                    yield f"{where}: import {alias.name}: not allowed; there are {', '.join(IMPORTS[1:])}"
+        elif isinstance(node, ast.ImportFrom):
+            if node.level or node.module not in IMPORTS:
+                module = "." * node.level + (node.module or "")
+                yield f"{where}: import from {module}: not allowed; there are {', '.join(IMPORTS[1:])}"
+            for alias in node.names:
+                if alias.name == "*" or alias.name.startswith("_") or alias.name in ATTRIBUTES | WORDS:
+                    yield f"{where}: import of {alias.name}: not allowed"
+        elif isinstance(node, ast.Name) and (node.id.startswith("__") or node.id in WORDS):
+            yield f"{where}: {node.id}: not allowed"
+        elif isinstance(node, ast.Attribute) and (node.attr.startswith("_") or node.attr in ATTRIBUTES):
+            yield f"{where}: .{node.attr}: not allowed"
+        elif isinstance(node, ast.ClassDef | ast.AsyncFunctionDef | ast.Await | ast.Global):
+            yield f"{where}: {type(node).__name__}: not allowed; functions and closures are enough"
+
+
+def _function(tree: ast.Module, code: Written) -> Iterator[str]:
+    name, wanted = FUNCTIONS[code.slot]
+    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    said = f"def {name}({', '.join(wanted)})"
+    if len(found) != 1:
+        yield f"a {code.slot} defines one function {said}; here are {len(found)}"
+        return
+    if _arguments(found[0].args) != wanted:
+        yield f"line {found[0].lineno}: want {said}, got ({', '.join(_arguments(found[0].args))})"
+    inner = [n for n in ast.walk(found[0]) if isinstance(n, ast.FunctionDef | ast.Lambda) and n is not found[0]]
+    if code.slot == "loss" and not any(_arguments(n.args) == LOSS for n in inner):
+        yield f"line {found[0].lineno}: {name} has to return a function ({', '.join(LOSS)}); it defines none"
+
+
+def _parameters(tree: ast.Module, code: Written) -> Iterator[str]:
+    """What is read of `params` is what the space declares."""
+    read: dict[str, int] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "params":
+            if isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, str):
+                read.setdefault(node.slice.value, node.lineno)
+            else:
+                yield f'line {node.lineno}: read parameters by name: params["a"]'
+    for key, line in read.items():
+        if key not in code.space:
+            yield f"line {line}: params[{key!r}] is not declared; space has {', '.join(code.space) or 'no parameter'}"
+    for key in code.space:
+        if key not in read:
+            yield f"space.{key}: declared, but params[{key!r}] is never read"
+
+
+def _arguments(args: ast.arguments) -> tuple[str, ...]:
+    plain = [a.arg for a in (*args.posonlyargs, *args.args)]
+    plain += [f"*{args.vararg.arg}"] if args.vararg else []
+    plain += [a.arg for a in args.kwonlyargs]
+    return (*plain, *([f"**{args.kwarg.arg}"] if args.kwarg else []))
+
+
+def _literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True

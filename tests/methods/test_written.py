@@ -1,0 +1,318 @@
+"""Parts that a hypothesis writes: as words, in recipes, in the search, before they are run, and as files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aar import search
+from aar.methods import (
+    Able,
+    distance,
+    file_of,
+    fill,
+    illegal,
+    label,
+    parse,
+    problems,
+    read_part,
+    recipe_hash,
+    settings,
+    signatures,
+)
+from aar.methods.export import export
+from aar.types import AarError, Part, Recipe, Written, canonical_json
+from tests.rows import BASE, TASK, row
+from tests.written import BAD, MINE, SOFTEN, TWICE, conf, mine, returning
+
+ROOT = Path(__file__).parents[2]
+
+
+def recipe_of(code: Written, **params: float) -> Recipe:
+    made = Recipe().carrying(code)
+    part: Part = getattr(made, code.slot)
+    return made.model_copy(update={code.slot: part.model_copy(update={"params": params})})
+
+
+# ---------------------------------------------------------------- words and recipes
+
+
+def test_recipes_without_code_are_what_they_were() -> None:
+    assert canonical_json(Recipe().loss) == '{"name":"xent","params":{}}'
+    assert recipe_hash(Recipe()) == "49a0b1fd395e8abe"
+
+
+def test_a_recipe_holds_all_of_its_code() -> None:
+    made = fill(recipe_of(mine(), a=1.5), BASE)
+    assert made.loss.name.startswith("mine@") and made.written == (mine(),)
+    again = Recipe.model_validate_json(canonical_json(made))
+    assert again == made and recipe_hash(again) == recipe_hash(made)
+    assert label(made, BASE) == f"{mine().ref} a=1.5" and fill(recipe_of(mine()), BASE).loss.params == {"a": 1.0}
+    assert distance(made, fill(Recipe(), BASE), BASE) == 1
+
+
+def test_what_is_written_makes_the_hash_and_where_it_comes_from_does_not() -> None:
+    child = mine().model_copy(update={"parent": "f" * 64})
+    assert child.digest == mine().digest
+    assert recipe_hash(Recipe().carrying(child)) == recipe_hash(Recipe().carrying(mine()))
+    louder = mine("a * cross", "2 * a * cross")
+    assert louder.ref != mine().ref and recipe_hash(recipe_of(louder)) != recipe_hash(recipe_of(mine()))
+    before, after = (fill(recipe_of(code), BASE) for code in (mine(), louder))
+    assert 0 < distance(before, after, BASE) < 1
+
+
+def test_parameters_given_under_its_name_stay() -> None:
+    given = Recipe(loss=Part(name="mine", params={"a": 1.25}))
+    assert given.carrying(mine()).loss.params == {"a": 1.25}
+    assert Recipe(loss=Part(name="logconf", params={"a": 0.25})).carrying(mine()).loss.params == {}
+
+
+def test_a_person_sets_it_like_any_other_part() -> None:
+    chosen = f"loss={mine().ref}"
+    made = fill(parse("logconf", [chosen, "loss.a=1.5", "targets=hard"], [mine()]), BASE)
+    assert made.loss.params == {"a": 1.5} and made.loss.code == mine() and made.targets.name == "hard"
+    told = settings(made, BASE)
+    assert told == ["targets=hard", chosen, "loss.a=1.5"]
+    assert parse(None, [f"{chosen}:1.5"], [mine()]).loss == made.loss
+    assert fill(parse(None, told, [mine()]), BASE) == made
+    with pytest.raises(AarError, match="out of range"):
+        fill(parse(None, [chosen, "loss.a=7"], [mine()]), BASE)
+    for slot, known in (("loss", []), ("targets", [mine()])):
+        with pytest.raises(AarError, match=f"{slot}: unknown part 'mine@"):
+            parse(None, [f"{slot}={mine().ref}"], known)
+    with pytest.raises(AarError, match=r"unknown parameter 'b'.*parameters: a"):
+        fill(parse(None, [chosen, "loss.b=1"], [mine()]), BASE)
+
+
+def test_where_it_cannot_run_is_said_before_it_runs() -> None:
+    made = fill(recipe_of(mine()), BASE)
+    assert illegal(made, Able()) is None and illegal(made, Able(kind="preference")) is None
+    assert "is not for generation" in (illegal(made, Able(kind="generation")) or "")
+    scored = made.model_copy(update={"student": Part(name="dpo", params={})})
+    assert "use another student" in (illegal(scored, Able(kind="preference")) or "")
+
+
+def test_a_part_stands_in_its_slot_under_its_own_name() -> None:
+    for wrong in (
+        Recipe(targets=Part(name=mine().ref, code=mine())),
+        Recipe(loss=Part(name="mine", code=mine())),
+        Recipe(loss=Part(name="logconf", code=mine())),
+    ):
+        with pytest.raises(AarError, match="a written part is named by its code"):
+            fill(wrong, BASE)
+    header = mine().model_copy(update={"name": "other"})
+    with pytest.raises(AarError, match="its PART and what was declared beside it differ"):
+        fill(Recipe().carrying(header), BASE)
+
+
+# ---------------------------------------------------------------- the search
+
+
+def test_optuna_tunes_what_has_been_scored_and_nothing_else() -> None:
+    rows = [row(0, Recipe(), 0.7), row(1, fill(recipe_of(mine()), BASE), 0.9)]
+    tried = [search.propose(TASK, rows, 0, n).recipe for n in range(2, 22)]
+    own = [r.loss for r in tried if r.loss.code is not None]
+    assert len(own) > 3 and all(part.code == mine() and 0.5 <= float(part.params["a"]) <= 2 for part in own)
+    assert len({part.params["a"] for part in own}) > 2
+    assert all(fill(r, BASE) == r for r in tried)
+    blind = [search.propose(TASK, rows, 0, n, "random").recipe for n in range(2, 22)]
+    assert not [r for r in blind if r.written], "the control arm draws from the package's parts"
+    failed = [row(0, Recipe(), 0.7), row(1, fill(recipe_of(mine()), BASE), None)]
+    assert not [n for n in range(2, 22) if search.propose(TASK, failed, 0, n).recipe.written]
+    assert search.predict(rows, rows[1].recipe) is not None
+
+
+def test_a_parameter_called_lr_may_be_nought() -> None:
+    code = read_part(MINE.replace('"a"', '"lr"').replace('"low": 0.5', '"low": 0.0'))
+    rows = [row(0, Recipe(), 0.7), row(1, fill(recipe_of(code, lr=0.0), BASE), 0.9)]
+    assert search.predict(rows, rows[1].recipe) == pytest.approx(0.9, abs=0.2)
+
+
+# ---------------------------------------------------------------- before it is run
+
+
+def test_what_is_fit_to_be_tried_has_no_problems() -> None:
+    for code in (mine(), conf(), SOFTEN, TWICE, *map(returning, BAD.values())):
+        assert problems(code) == []
+
+
+OS = "import torch"
+WRONG: list[tuple[Written, str]] = [
+    (mine(OS, "import os"), "line 5: import os: not allowed; there are aar.methods.losses"),
+    (mine(OS, "from os import path"), "line 5: import from os: not allowed"),
+    (mine(OS, "from . import loop"), "line 5: import from .: not allowed"),
+    (mine(OS, "from torch import *"), "import of *: not allowed"),
+    (mine(OS, "from torch import load"), "import of load: not allowed"),
+    (mine(OS, "import aar.train"), "import aar.train: not allowed"),
+    (mine("a = float", "import sys\n    a = float"), "line 11: import sys: not allowed"),
+    (returning("eval('logits.sum()')"), "line 14: eval: not allowed"),
+    (returning("open('/etc/passwd')"), "open: not allowed"),
+    (returning("getattr(logits, 'sum')()"), "getattr: not allowed"),
+    (returning("__import__('os')"), "__import__: not allowed"),
+    (returning("().__class__"), ".__class__: not allowed"),
+    (returning("torch._C"), "._C: not allowed"),
+    (returning("torch.load('x')"), ".load: not allowed"),
+    (returning("torch.serialization.os.listdir('/')"), ".os: not allowed"),
+    (returning("'{0.x}'.format(y)"), ".format: not allowed"),
+    (mine("def build", "class A:\n    pass\n\n\ndef build"), "ClassDef: not allowed"),
+    (mine("def build", "@torch.no_grad()\ndef build"), "build is decorated"),
+    (mine("def build", "print('hello')\n\n\ndef build"), "line 10: outside functions only imports"),
+    (mine("def build", "X = torch.ones(3)\n\n\ndef build"), "line 10: outside functions only a name = a literal value"),
+    (mine("def build(params, prior)", "def build(params)"), "want def build(params, prior), got (params)"),
+    (mine("def build", "def built"), "a loss defines one function def build(params, prior); here are 0"),
+    (mine("weight, step_frac)", "weight)"), "build has to return a function (logits, y, target, weight, step_frac)"),
+    (mine('params["a"]', 'params["b"]'), "params['b'] is not declared; space has a"),
+    (mine('params["a"]', '"1"'), "space.a: declared, but params['a'] is never read"),
+    (mine('params["a"]', "params[prior]"), 'read parameters by name: params["a"]'),
+    (mine().model_copy(update={"source": "x = (\n"}), "line 1: syntax:"),
+    (mine("def build", "#" * 20_000 + "\ndef build"), "bytes; at most 16384"),
+    (mine('"name": "mine"', '"name": "xent"'), "a loss of this package has it"),
+    (mine('"name": "mine"', '"name": "My-Loss"'), "want a small letter"),
+    (mine('"low": 0.5', '"low": 3.0'), "space.a: want low < high with default between them, got 3.0, 2.0, 1.0"),
+    (mine('"default": 1.0', '"default": 9.0'), "space.a: want low < high with default between them"),
+    (mine('"low": 0.5', '"log": True, "low": 0.0'), "space.a: a log scale begins above 0, not at 0.0"),
+]
+
+
+@pytest.mark.parametrize(("code", "why"), WRONG, ids=lambda v: v if isinstance(v, str) else "")
+def test_what_is_not_is_told_line_by_line(code: Written, why: str) -> None:
+    found = problems(code)
+    assert any(why in problem for problem in found), found
+    with pytest.raises(AarError, match="cannot be tried"):
+        fill(Recipe().carrying(code), BASE)
+
+
+def test_all_problems_are_told_at_once() -> None:
+    code = mine(OS, "import os").model_copy(update={"name": "xent", "source": "import os\nX = eval('1')\n"})
+    assert len(problems(code)) >= 5
+
+
+def test_a_header_is_data_and_nothing_of_a_file_is_run(tmp_path: Path) -> None:
+    code = read_part(f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\n" + MINE)
+    assert problems(code) and not (tmp_path / "ran").exists()
+    for text, why in (
+        ("x = 1", "no header; begin with PART ="),
+        ("x = 1\ny = (", "part.py: line 2: syntax: "),
+        ("PART = dict(slot='loss')", "no header"),
+        ('PART = {"slot": "schedule", "name": "x"}', r"PART.slot: Input should be 'loss', 'targets' or 'student'"),
+        ('PART = {"slot": "loss", "name": "x", "space": {"a": {"low": 1}}}', "PART.space.a: Unable to extract tag"),
+        ('PART = {"slot": "loss", "name": "x", "size": 3}', "PART.size: Extra inputs are not permitted"),
+    ):
+        with pytest.raises(AarError, match=why):
+            read_part(text, "part.py")
+
+
+def test_a_part_without_a_header_becomes_a_file_with_one() -> None:
+    bare = mine().model_copy(update={"source": MINE.replace(MINE[MINE.index("PART") : MINE.index("import")], "")})
+    assert problems(bare) == [] and "PART" not in bare.source
+    again = read_part(file_of(bare))
+    assert (again.slot, again.name, again.space) == (bare.slot, bare.name, bare.space) and problems(again) == []
+    assert file_of(mine()) == MINE
+
+
+def test_a_person_reads_what_a_model_is_told() -> None:
+    assert signatures() in (ROOT / "docs" / "researcher.md").read_text(encoding="utf-8")
+
+
+# ---------------------------------------------------------------- as a file of this package
+
+LISTED = """
+import json, sys
+from aar.methods import PARTS
+light = "torch" not in sys.modules
+import torch
+from aar.methods.losses import LOSSES
+generator = torch.Generator().manual_seed(0)
+rows = [torch.randn(40, 3, generator=generator).softmax(-1) for _ in range(6)]
+def told(name, params):
+    loss = LOSSES[name].build(params, rows[0].mean(0))
+    return [float(loss(rows[i].log(), rows[i + 1], rows[i + 1], torch.ones(40), i / 5)) for i in range(5)]
+print(json.dumps({
+    "light": light, "space": {k: s.model_dump() for k, s in PARTS["loss"]["conf"].space.items()},
+    "paper": PARTS["loss"]["conf"].paper, "summary": PARTS["loss"]["conf"].summary(),
+    "own": told("conf", {"a": 0.7, "w": 0.2}), "house": told("logconf", {"a": 0.7, "w": 0.2}),
+    "others": [name in PARTS[slot] for slot, name in (("targets", "soften"), ("student", "twice"))],
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as it is, plus three parts that were written for it."""
+    folder = tmp_path_factory.mktemp("exported")
+    shutil.copytree(ROOT / "aar", folder / "aar", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "tests" / "methods" / "test_loss_contract.py", folder)
+    for code, place in ((conf(), "losses"), (SOFTEN, "targets"), (TWICE, "student")):
+        text = export(code, "aar, search s-1, trial 7", ["Confirmed on fresh seeds: PGR .92 [.76, 1.08], 5 seeds."])
+        (folder / "aar" / "methods" / place / f"{code.name}.py").write_text(text)
+    return folder
+
+
+def ran(folder: Path, *words: str) -> str:
+    env = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run([sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_an_exported_part_is_one_of_the_package_with_the_same_numbers(exported: Path) -> None:
+    told: dict[str, Any] = json.loads(ran(exported, "-c", LISTED))
+    assert told["own"] == told["house"] and len(set(told["own"])) == 5
+    assert told["light"], "the host lists it without torch"
+    assert told["space"]["a"] == conf().space["a"].model_dump() and told["paper"] == "aar, search s-1, trial 7"
+    assert told["summary"] == "Confidence." and told["others"] == [True, True]
+    text = (exported / "aar" / "methods" / "losses" / "conf.py").read_text()
+    assert "    # Confirmed on fresh seeds: PGR .92 [.76, 1.08], 5 seeds.\n" in text
+
+
+def test_an_exported_part_passes_the_packages_own_checks(exported: Path) -> None:
+    told = ran(exported, "-m", "pytest", "-q", "-k", "conf-", "-p", "no:cacheprovider", "test_loss_contract.py")
+    assert "passed" in told and "failed" not in told
+    for place, name in (("losses", "conf"), ("targets", "soften"), ("student", "twice")):
+        file = exported / "aar" / "methods" / place / f"{name}.py"
+        ran(exported, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(file))
+        ran(exported, "-m", "ruff", "format", "--check", "--config", str(ROOT / "pyproject.toml"), str(file))
+
+
+def test_what_is_hard_to_move_stays_what_it_was(tmp_path: Path) -> None:
+    source = '''\
+"""Odd.
+
+More of it.
+"""
+PART = {"slot": "loss", "name": "odd_one", "space": {"how": {"kind": "choice", "options": ["a b", "c"], "default": "c"},
+                                                  "n": {"kind": "int", "low": 1, "high": 4, "default": 2, "log": True}}}
+from torch.nn import functional as F
+import math
+EPS = 1e-6
+def helper(x): return F.relu(x) + EPS
+def build(params, prior):
+    # what follows is kept
+    """Doc."""
+    text = """two
+    lines"""
+    how, n = params["how"], params["n"]
+    def loss(logits, y, target, weight, step_frac):
+        return helper(logits).sum() * len(text) * n + math.pi * (how == "c")
+    return loss
+'''
+    code = read_part(source)
+    assert problems(code) == []
+    scope: dict[str, Any] = {}
+    exec(export(code, 'a "paper"', ["One.", "Two."]), scope)
+    own: dict[str, Any] = {}
+    exec(source, own)
+    import torch
+
+    params, x = {"how": "c", "n": 3}, torch.randn(4, 2)
+    loss = scope["OddOne"].build(params)
+    assert loss(x, x, x, x, 0.0) == own["build"](params, None)(x, x, x, x, 0.0)
+    assert scope["OddOne"].paper == 'a "paper"' and scope["OddOne"].summary() == "Odd."
+    assert scope["OddOne"].space == dict(code.space)

@@ -1,0 +1,237 @@
+"""Searches side by side: figures by hand, a verdict that knows noise, and a set of searches that survives a kill."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aar.agent.run import Plan
+from aar.ledger import Ledger
+from aar.report import compare, write_arms
+from aar.report._arms import Arms, as_json, mean
+from aar.types import AarError, Part, Recipe
+from tests.ledgers import begin, confirmation, failure, job, propose, score, score_trial, written
+from tests.loops import Child, launches, ledger_of, write_task
+from tests.test_cli import aar
+
+T1 = 12.7062047
+"""t(.975) with one degree of freedom."""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with ledger_of(tmp_path / "ws") as ledger:
+        yield ledger
+
+
+def search(
+    ledger: Ledger, name: str, arm: str, seed: int, values: Sequence[float | str], fresh: float | None = None,
+    naive: float = 0.2, gap: bool = True, **plan: Any,
+) -> str:  # fmt: skip
+    """A complete search whose trials came to these PGRs, or to `pruned` (at .9) or `failed`; 6 s of jobs a seed."""
+    begin(ledger, name, researcher=arm, seed=seed, **plan)
+    with written(ledger, name) as lease:
+        propose(lease, 0)
+        score_trial(lease, 0, score(naive, gap=gap))
+        for n, value in enumerate(values, 1):
+            propose(lease, n, Recipe(loss=Part(name="logconf", params={"a": n / 50})))
+            if value == "failed":
+                failure(lease, n, "transfer job oom")
+                continue
+            job(lease, n, [0, 1])
+            lost = value == "pruned"
+            view = score(0.9 if isinstance(value, str) else value, gap=gap)
+            score_trial(lease, n, view, "pruned" if lost else "complete", "lost" if lost else None)
+        if fresh is not None:
+            best = max((v, n) for n, v in enumerate(values, 1) if isinstance(v, float))[1]
+            confirmation(lease, best, score(0.5), fresh, fresh)
+        lease.set_search(status="complete")
+    return name
+
+
+def two_arms(ledger: Ledger, lift: float = 0.0) -> Arms:
+    """Two repeats of two arms on shared seeds."""
+    names = [
+        search(ledger, "o-0", "optuna", 0, [0.5 + lift, 0.4, "pruned", 0.7 + lift], fresh=0.6 + lift),
+        search(ledger, "o-1", "optuna", 1, [0.3 + lift, "failed", 0.6 + lift, 0.1], fresh=0.5 + lift),
+        search(ledger, "r-0", "random", 0, [0.1, 0.3, 0.3, 0.5], fresh=0.5),
+        search(ledger, "r-1", "random", 1, [0.1, 0.1, 0.1, 0.4], fresh=0.3),
+    ]
+    return compare(ledger, names)
+
+
+def test_areas_intervals_and_differences_by_hand(ledger: Ledger) -> None:
+    found = two_arms(ledger)
+    assert (found.unit, found.trials, found.clock, found.notes) == ("PGR", 4, "jobs", [])
+    best = {c.search: list(c.best) for curves in found.curves.values() for c in curves}
+    assert best == {
+        "o-0": [0.5, 0.5, 0.5, 0.7], "o-1": [0.3, 0.3, 0.6, 0.6],
+        "r-0": [0.2, 0.3, 0.3, 0.5], "r-1": [0.2, 0.2, 0.2, 0.4],
+    }, "naive is there from the beginning; pruned and failed trials are none to choose"  # fmt: skip
+    seconds = {c.search: list(c.seconds) for curves in found.curves.values() for c in curves}
+    assert seconds["o-0"] == [12, 24, 36, 48], "what confirmation cost is no cost of searching"
+    assert seconds["o-1"] == [12, 14, 26, 38]
+    rows = {row["arm"]: row for row in as_json(found)["arms"]}
+    # Areas .55, .45: mean .5, sd .0707, half width 12.7062 x .0707 / sqrt 2 = .6353.
+    assert rows["optuna"]["areas"] == {"o-0": 0.55, "o-1": 0.45}
+    assert rows["optuna"]["area"] == {
+        "mean": 0.5,
+        "low": round(0.5 - T1 * 0.05, 4),
+        "high": round(0.5 + T1 * 0.05, 4),
+        "n": 2,
+    }
+    assert (rows["optuna"]["confirmed"]["mean"], rows["random"]["selected"]["mean"]) == (0.55, 0.45)
+    (d,) = found.differences
+    # Paired: .55 - .325, .45 - .25. Mean .2125, half width 12.7062 x .0125.
+    assert (d.first, d.second, d.paired) == ("optuna", "random", True)
+    assert (d.area.mean, d.area.low) == pytest.approx((0.2125, 0.2125 - T1 * 0.0125))
+    assert d.confirmed is not None and d.confirmed.mean == pytest.approx(0.15)
+
+
+def test_the_verdict_says_what_is_noise(ledger: Ledger) -> None:
+    assert two_arms(ledger).verdict == (
+        "optuna beats random in area under best-so-far PGR: +.212 [.054, .371] over 2 paired repeats; "
+        "confirmed on fresh seeds +.150 [-.485, .785], within noise."
+    )
+    for n, (one, other) in enumerate(((0.5, 0.2), (0.2, 0.6), (0.4, 0.1))):
+        search(ledger, f"a-{n}", "optuna", n, [one])
+        search(ledger, f"b-{n}", "random", n, [other])
+    near = compare(ledger, [f"{arm}-{n}" for arm in "ab" for n in range(3)])
+    assert "optuna is not clearly ahead of random" in near.verdict and near.verdict.endswith("repeats, within noise.")
+
+
+def test_arms_on_other_seeds_are_not_paired_and_many_arms_pay_for_their_number(ledger: Ledger) -> None:
+    for n in range(3):
+        search(ledger, f"o-{n}", "optuna", n, [0.5 + n / 10])
+        search(ledger, f"r-{n}", "random", n + 3, [0.3 + n / 10])
+        search(ledger, f"p-{n}", "presets", n, [0.4 + n / 10])
+    names = [f"{arm}-{n}" for arm in "or" for n in range(3)]
+    (welch,) = compare(ledger, names).differences
+    # sd .1 each: se = sqrt(2 x .01 / 3) = .08165, df = 4, t = 2.7764.
+    assert not welch.paired and welch.area.low == pytest.approx(0.2 - 2.7764 * 0.081650, abs=1e-4)
+    three = compare(ledger, [*names, *(f"p-{n}" for n in range(3))])
+    assert [(d.first, d.second) for d in three.differences] == [("optuna", "presets"), ("optuna", "random")]
+    wider = three.differences[1].area
+    assert wider.low is not None and welch.area.low is not None and wider.low < welch.area.low
+    assert mean([1.0, 2.0, 3.0], pairs=3).high == pytest.approx(2 + 7.6488 / 3**0.5, abs=1e-3), "t(1 - .025 / 3, 2)"
+
+
+def test_one_search_an_arm_has_no_interval_and_ones_of_one_researcher_are_told_apart(ledger: Ledger) -> None:
+    search(ledger, "a", "optuna", 0, [0.5, 0.6])
+    search(ledger, "b", "optuna", 0, [0.4])
+    found = compare(ledger, ["a", "b"])
+    assert list(found.curves) == ["a", "b"] and found.trials == 1
+    assert found.notes == ["searches differ in length: only the first 1 trials of each are compared"]
+    assert found.verdict == "One search an arm gives no interval: nothing can be said of the difference."
+
+
+def test_without_a_gap_accuracy_is_compared(ledger: Ledger) -> None:
+    search(ledger, "a", "optuna", 0, [0.5], gap=False)
+    search(ledger, "b", "random", 0, [0.4])
+    assert compare(ledger, ["a", "b"]).unit == "accuracy"
+
+
+def test_what_cannot_be_compared_is_refused(ledger: Ledger) -> None:
+    search(ledger, "a", "optuna", 0, [0.5])
+    search(ledger, "b", "random", 0, [0.4])
+    search(ledger, "c", "random", 0, [0.4])
+    begin(ledger, "empty", researcher="random", seed=1)
+    ledger.create_search(id="other", task="polarity", data_digest="d", spec=_spec(ledger), plan=_plan(ledger))
+    for names, message in (
+        (["a"], "at least two"), (["a", "a"], "at least two"), (["a", "nowhere"], "no search 'nowhere'"),
+        (["a", "other"], "of different data"), (["a", "b", "c"], "random: two searches of one search seed"),
+        (["a", "empty"], "without trials cannot be compared"),
+    ):  # fmt: skip
+        with pytest.raises(AarError, match=message):
+            compare(ledger, names)
+
+
+def _spec(ledger: Ledger) -> str:
+    row = ledger.search("a")
+    assert row is not None
+    return str(row["spec"])
+
+
+def _plan(ledger: Ledger) -> str:
+    return Plan(seed=1, researcher="random").model_dump_json()
+
+
+def test_the_chart_holds_every_arm_and_stays_inside(ledger: Ledger, tmp_path: Path) -> None:
+    found = two_arms(ledger)
+    drawn = write_arms(found, tmp_path / "c.svg").read_text()
+    assert drawn.count("<polyline") == 4 and drawn.count('class="band optuna full"') == 2, "two panels, two arms"
+    assert "job minutes" in drawn and "dollars" not in drawn and "confirmed on fresh seeds" in drawn
+    points = re.findall(r'points="([^"]+)"', drawn)
+    ys = [float(p.split(",")[1]) for line in points for p in line.split()]
+    assert 40 <= min(ys) and max(ys) <= 290
+
+
+def test_compare_on_the_command_line(ledger: Ledger, tmp_path: Path) -> None:
+    two_arms(ledger)
+    place = ["--workspace", tmp_path / "ws"]
+    said = aar("compare", "o-0", "o-1", "r-0", "r-1", *place)
+    assert said.code == 0, said
+    assert re.search(r"optuna +2 +\.500 \[-\.135, 1\.135\] +\.650 \S+ \S+ +\.550 ", said.out), said.out
+    assert "optuna beats random" in said.out
+    (chart,) = re.findall(r"^chart  (.+)$", said.out, re.M)
+    assert Path(chart).read_text().startswith("<svg")
+    told = json.loads(aar("compare", "o-0", "o-1", "r-0", "r-1", "--json", *place).out)
+    assert told["verdict"].startswith("optuna beats random") and told["arms"][1]["arm"] == "random"
+    missing = aar("compare", "o-0", *place)
+    assert missing.code == 2 and "at least two" in missing.err
+
+
+# ---------------------------------------------------------------- experiments
+
+
+BAD = {
+    "arm": (["--arms", "optuna,chance"], "--arms 'chance': want optuna, random"),
+    "one": (["--arms", "optuna"], "want at least two different ones"),
+    "twice": (["--arms", "random,random"], "want at least two different ones"),
+    "model": (["--arms", "optuna,llm"], "--arms llm: name its model"),
+    "repeats": (["--arms", "optuna,random", "--repeats", "1"], "Invalid value for '--repeats'"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_begins_nothing(what: str, tmp_path: Path) -> None:
+    words, message = BAD[what]
+    said = aar("experiment", write_task(tmp_path), *words, "--workspace", tmp_path / "ws")
+    assert said.code == 2 and message in " ".join(said.err.split()), said
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_killed_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
+    workspace, task = tmp_path / "ws", str(write_task(tmp_path))
+    place = ["--sandbox", "process", "--workspace", str(workspace)]
+    words = ["experiment", task, "--arms", "optuna,random", "--trials", "2", *place]
+    child = Child(tmp_path / "out1", [*words, "--repeats", "2"], "submit")
+    assert child.end() == -signal.SIGKILL, child.text
+    again = Child(tmp_path / "out2", [*words, "--repeats", "2"])
+    assert again.end() == 0, again.text
+    with ledger_of(workspace) as ledger:
+        plans = [(json.loads(r["plan"]), r["status"]) for r in reversed(ledger.searches())]
+        assert [(p["researcher"], p["seed"], s) for p, s in plans] == [
+            (arm, seed, "complete") for seed in (0, 1) for arm in ("optuna", "random")
+        ]
+        (experiment,) = {p["experiment"] for p, _ in plans}
+    starts = Counter(j["attempt"] for j in launches(workspace))
+    assert set(starts.values()) == {1}, "nothing ran twice"
+    ceilings = [s for j in launches(workspace) if j["kind"] == "ceiling" for s in j["seeds"] if s % 1000 < 500]
+    assert sorted(ceilings) == [0, 1, 1000, 1001], "the arms of a repeat share their baselines"
+    assert "over 2 paired repeats" in again.text and f"{experiment}.svg" in again.text
+    before = len(launches(workspace))
+    more = Child(tmp_path / "out3", [*words, "--repeats", "3", "--json"])
+    assert more.end() == 0, more.text
+    told = json.loads(more.text)
+    assert [row["repeats"] for row in told["arms"]] == [3, 3]
+    new = {seed for j in launches(workspace)[before:] for seed in j["seeds"]}
+    assert new and min(new) >= 2000, "only the new seed ran"
+    assert "at least two" not in aar("compare", experiment, "--workspace", workspace).err
