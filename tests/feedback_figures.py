@@ -18,7 +18,7 @@ from aar.cli.feeding import planned
 from aar.cli.searching import settings_of
 from aar.ledger import Ledger
 from aar.runner.bench import Problem
-from aar.runner.feedback import Feedback, Moment, measure
+from aar.runner.feedback import Feedback, Moment, _Run, measure
 from aar.runner.oversight import finish, overseeing
 from aar.scoring.verdicts import Share, mean
 from aar.settings import Settings
@@ -62,6 +62,7 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         "one reward model, PAR": {"method": "grpo", "rewards": 1, "shape": "par"},
     },
 }
+SHARES = (0.0, 0.05, 0.1, 0.25, 0.5)
 HEAD = ("", "step", "KL", "believed, all texts", "believed", "truth", "gap", "well-formed and true", "malformed")
 PLAN = ("task", "judge", "person", "rounds", "pairs", "prompts", "seeds", "reward_steps")
 
@@ -103,9 +104,28 @@ def told(share: Share) -> str:
     return f"{number(share.value, 3)} {interval(share.low, share.high, 3)}"
 
 
+def doubt(settings: Settings) -> None:
+    """How right labels are after the doubtful share of them went to a person; nothing is trained."""
+    print(f"\ndoubt\n\n| judge | {' | '.join(f'{share:.0%}' for share in SHARES)} |\n|{'---|' * (1 + len(SHARES))}")
+    for judge in ("strong", "weak"):
+        right = []
+        for share in SHARES:
+            plan = planned({"method": "dpo"}, {"judge": judge, "person": share, "seeds": 8})
+            problem, ledger = Problem.of(load_task(plan.task)[0], settings), Ledger(settings.ledger_url)
+            with overseeing(ledger, settings, "doubt", plan.model_dump(mode="json")) as at:
+                labelling = _Run(at, problem, plan, lambda words: None)
+                labelling._pairs(0, None)
+                assert labelling.labelled is not None
+                right.append(told(labelling.labelled))
+            ledger.close()
+        print(f"| {judge} | {' | '.join(right)} |", flush=True)
+
+
 def main(groups: list[str]) -> None:
     settings = settings_of(Path(os.environ.get("AAR_WORKSPACE", ".aar")), "process")
-    for group in groups or GROUPS:
+    if not groups or "doubt" in groups:
+        doubt(settings)
+    for group in [g for g in groups if g != "doubt"] or ([] if groups else GROUPS):
         print(f"\n{group}\n\n| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
         last: dict[str, Moment] = {}
         for name, options in GROUPS[group].items():
@@ -115,6 +135,7 @@ def main(groups: list[str]) -> None:
             for m in found.resampled:
                 print(row(f"best of {m.samples}", m, 0), flush=True)
             right = {"judge": found.agreement} if found.agreement else {}
+            right |= {"labels": found.labelled} if found.labelled else {}
             print("; ".join(f"{who} right on {told(s)}" for who, s in (right | found.reward_right).items()), flush=True)
             for drafted, drawn in zip(found.moments, found.resampled, strict=False):
                 print(f"best of {drawn.samples} ahead by {ahead(drafted, drawn)}", flush=True)

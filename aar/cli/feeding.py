@@ -165,6 +165,7 @@ def _notes(found: Feedback) -> Iterator[str]:
         yield f"{found.given - found.kept} of {found.given} rows have over max_length tokens and were left out"
     if found.person:
         yield f"{found.person} pairs, the most doubtful, had their label from a person (the truth)"
+        yield f"the label prefers the truly better text of a pair: {_said(found.labelled)}"
 
 
 def _said(share: Any) -> str:

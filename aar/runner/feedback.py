@@ -71,8 +71,9 @@ class Moment(Word):
 
 
 class Feedback(Word):
-    """What a run came to. `agreement` is how often the judge prefers the truly better text of a pair, `reward_right`
-    the same of reward models on held pairs, one after the other, then under their rule; `kept` rows of `given` were
+    """What a run came to. `agreement` is how often the judge prefers the truly better text of a pair, `labelled` the
+    same of the first round's labels, a person's among them, `reward_right` of reward models on held pairs, one after
+    the other, then under their rule; `kept` rows of `given` were
     short enough to be learnt from, `person` pairs got their label from the truth. `resampled` stands beside each moment
     of critique and revision: the best of as many samples as read the same number of tokens.
     """
@@ -81,6 +82,7 @@ class Feedback(Word):
     plan: FeedbackPlan
     moments: tuple[Moment, ...]
     agreement: Share | None = None
+    labelled: Share | None = None
     reward_right: dict[str, Share] = {}
     given: int = 0
     kept: int = 0
@@ -109,6 +111,7 @@ class _Run:
         self.prompts = ground.prompts(HELD_SEED, plan.prompts)
         self.given = self.kept = self.person = 0
         self.agreement: Share | None = None
+        self.labelled: Share | None = None
         self.reward_right: dict[str, Share] = {}
 
     def result(self) -> Feedback:
@@ -138,8 +141,8 @@ class _Run:
             moments += [self._moment(turn, share, units) for share in align.looks if share or not turn]
             start = {seed: unit.outputs["weights"] for seed, unit in units.items()}
         return Feedback(
-            id=self.at.search, plan=plan, moments=tuple(moments), agreement=self.agreement, person=self.person,
-            reward_right=self.reward_right, given=self.given, kept=self.kept,
+            id=self.at.search, plan=plan, moments=tuple(moments), agreement=self.agreement, labelled=self.labelled,
+            person=self.person, reward_right=self.reward_right, given=self.given, kept=self.kept,
         )  # fmt: skip
 
     # ------------------------------------------------------------ feedback
@@ -148,15 +151,17 @@ class _Run:
         """Two samples of the policy so far to each prompt, with the judge's soft label, by seed."""
         prompts = self._asked(turn)
         drawn = self._drawn(prompts, 2, start)
-        out, right = {}, []
+        out, right, told = {}, [], []
         for seed, wrote in drawn.items():
             said, better = wrote.rewards[0], self._better(wrote.texts)
             right.append(preferred(said[::2], said[1::2], better))
             p, asked = labels(said, better, self.plan.person)
+            told.append(preferred(p, 1 - p, better))
             self.person += asked
             texts = zip(prompts, wrote.answers[::2], wrote.answers[1::2], p, strict=True)
             out[seed] = [{"prompt": q, "a": a, "b": b, "p": float(x)} for q, a, b, x in texts]
         self.agreement = self.agreement or mean(np.array(right))
+        self.labelled = self.labelled or mean(np.array(told))
         return out
 
     def _revisions(self, turn: int, start: dict[int, str] | None) -> dict[int, Rows]:

@@ -105,7 +105,8 @@ def test_dpo_from_samples_to_truth_and_again_for_nothing(tmp_path: Path, jobs: l
         and first.gap.value == pytest.approx(first.believed.value - first.truth.value)
     )
     assert (found.given, found.kept) == (48, 48) and found.person == 12
-    assert found.agreement is not None and 0 <= found.agreement.value <= 1
+    assert found.agreement is not None and found.labelled is not None
+    assert 0 <= found.agreement.value <= found.labelled.value <= 1, "a person is right"
     samples, policy = jobs[:2]
     asked, shown = (job.lines("prompts.jsonl") for job in (samples, policy))
     assert len(shown) == 8 and not [row for row in shown if row in asked], "truth is told of prompts never learnt from"
@@ -120,11 +121,12 @@ def test_dpo_from_samples_to_truth_and_again_for_nothing(tmp_path: Path, jobs: l
 def test_an_ensemble_of_reward_models_rewards_a_policy(tmp_path: Path, jobs: list[Job]) -> None:
     align = Align(method="grpo", steps=1, batch_size=8, group=4, looks=(1,), rewards=2, rule="wco", shape="par")
     several = {"pairs": 40, "labels": 40}  # more than a batch: members differ in the order of rows
-    plan = FeedbackPlan(align=align, judge="weak", **SMALL | {"seeds": 1} | several)
+    plan = FeedbackPlan(align=align, judge="weak", person=1.0, **SMALL | {"seeds": 1} | several)
     with at_work(tmp_path, plan) as (at, problem):
         found = measure(at, problem, plan, lambda line: None)
         kinds = [a["kind"] for a in at.ledger.attempts(at.search)]
     assert set(found.reward_right) == {"1", "2", "wco"}
+    assert found.person == 40 and found.labelled is not None and found.labelled.value == 1
     assert kinds.count("align") == 4, "samples, held samples, reward models in one launch, the policy"
     samples, held, models, policy = jobs
     first, second = models.units
