@@ -20,12 +20,14 @@ from aar.agent.run import opened
 from aar.executor import Executor, Stopped
 from aar.ledger import Message
 from aar.ledger.tables import spend
+from aar.methods import read_part
 from aar.types import Hypothesis, Part, Recipe, TrialStatus
 from tests import ledgers, loops
 from tests.loops import VICTIM, launches, ledger_of, outcome, searching, until
 from tests.rows import row
 from tests.test_cli import Said, aar
 from tests.test_faults import Place, assert_whole
+from tests.written import MINE
 
 KILLED = -signal.SIGKILL
 
@@ -287,7 +289,7 @@ def test_who_needs_leave(tmp_path: Path) -> None:
         with opened(here.ledger, here.settings, search) as bench:
             every, code, nobody = (Inbox(bench, which) for which in ("all", "code", ""))
             drawn, own, first = row(3), row(3, author="human"), row(0)
-            brought = drawn.model_copy(update={"recipe": Recipe(loss=Part(name="mine@1a2b"))})
+            brought = drawn.model_copy(update={"recipe": Recipe().carrying(read_part(MINE))})
             assert [every.waits(t) for t in (drawn, brought, own, first)] == [True, True, False, False]
             assert [code.waits(t) for t in (drawn, brought, own, first)] == [False, True, False, False]
             assert not nobody.waits(brought)
@@ -402,6 +404,7 @@ BAD = {
     "list": (["propose", "FILE:- logconf"], "want slots with parts"),
     "slot": (["propose", "FILE:los: logconf"], "'los' is no slot; slots: supervision"),
     "shape": (["propose", "FILE:loss: {part: logconf}"], "want name and params"),
+    "code": (["propose", "--code", "FILE:" + MINE], "runs in the Docker sandbox only"),
     "trial": (["approve", "first"], "TRIAL 'first': want a trial's number"),
     "not waiting": (["reject", "t1"], "t1 of polarity-k3f9 does not wait for leave; none does"),
     "nobody": (["stop"], "nothing runs polarity-k3f9; `aar resume polarity-k3f9` would go on"),
@@ -414,14 +417,28 @@ def test_bad_input_is_named_and_posts_nothing(what: str, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     words, message = BAD[what]
     if words[-1].startswith("FILE:"):
-        Path("r.yaml").write_text(words[-1].removeprefix("FILE:"))
-        words = [*words[:-1], "r.yaml"]
+        name = "r.py" if "--code" in words else "r.yaml"
+        Path(name).write_text(words[-1].removeprefix("FILE:"))
+        words = [*words[:-1], name]
     with ledger_of(tmp_path / "ws") as ledger:
         search = ledgers.searched(ledger, trials=3, status="running")
         said = aar(*words, "--workspace", tmp_path / "ws")
         assert said.code == 2 and message in " ".join(said.err.split()), said
         assert "Traceback" not in said.err
         assert ledger.messages(search) == []
+
+
+def test_a_person_may_bring_code(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    with ledger_of(tmp_path / "ws") as ledger:
+        ledgers.begin(ledger, "polarity-k3f9", sandbox="docker")
+        words = ["propose", "--code", tmp_path / "mine.py", "--set", "loss.a=1.5", "--workspace", tmp_path / "ws"]
+        said = aar(*words)
+        assert said.code == 0, said
+        (message,) = ledger.messages("polarity-k3f9")
+        recipe = Recipe.model_validate(message.payload["recipe"])
+        assert recipe.loss.params == {"a": 1.5} and recipe.written == (read_part(MINE),)
+        assert message.words.startswith("proposed mine@")
 
 
 def test_without_a_name_the_search_that_runs_is_meant(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def spoken(message: Message) -> str:
 
 
 def written(recipe: Recipe) -> bool:
-    """Has the recipe a part that aar does not bring: code that a hypothesis carries?"""
+    """Does the recipe carry code?"""
     return bool(recipe.written)
 
 

@@ -37,6 +37,7 @@ def propose(
     ] = None,
     recipe: Annotated[str | None, typer.Option(help="A preset or a loss, in place of a file.")] = None,
     sets: Sets = None,
+    code: Annotated[list[Path] | None, typer.Option(help="A file with a written part; repeatable.")] = None,
     why: Annotated[str, typer.Option(help="Why it should be tried.")] = "",
     workspace: Workspace = DEFAULT,
 ) -> None:
@@ -45,7 +46,7 @@ def propose(
 
     if file is None and search is not None and Path(search).suffix in (".yaml", ".yml"):
         search, file = None, search
-    telling.propose(search, file, recipe, sets or [], why, workspace)
+    telling.propose(search, file, recipe, sets or [], code or [], why, workspace)
 
 
 @app.command()

@@ -13,9 +13,12 @@ from rich.markup import escape
 from aar.agent.inbox import paused
 from aar.agent.run import load
 from aar.cli.opening import ledger_of
+from aar.cli.parts import read_part_file
 from aar.cli.screen import screen
 from aar.ledger import Ledger
 from aar.methods import Able, fill, illegal, label, parse, recipe_hash
+from aar.runner.written import NEEDS_DOCKER
+from aar.search import written
 from aar.settings import Settings
 from aar.tracking import plain
 from aar.types import SLOTS, AarError, Part, Recipe, TrialStatus
@@ -41,16 +44,22 @@ def steer(search: str | None, text: str, workspace: Path) -> None:
 
 
 def propose(
-    search: str | None, file: str | None, recipe: str | None, sets: Sequence[str], why: str, workspace: Path
-) -> None:
-    """A person's recipe, checked before it is posted."""
-    if file is not None and (recipe is not None or sets):
-        raise AarError(f"{file} or --recipe and --set: give one of them")
-    if file is None and recipe is None and not sets:
+    search: str | None, file: str | None, recipe: str | None, sets: Sequence[str], code: Sequence[Path], why: str,
+    workspace: Path,
+) -> None:  # fmt: skip
+    """A person's recipe, checked before it is posted; settings may name written parts of the search."""
+    if file is not None and (recipe is not None or sets or code):
+        raise AarError(f"{file} or --recipe, --set and --code: give one of them")
+    if file is None and recipe is None and not sets and not code:
         raise AarError("no recipe: give a YAML file, or --recipe NAME and --set slot=part")
     ledger, chosen = _open(search, workspace)
-    task = load(ledger, chosen)[0]
-    wanted = fill(_read(file) if file is not None else parse(recipe, sets), task.training.strong)
+    task, plan = load(ledger, chosen)
+    own = [read_part_file(path) for path in code]
+    known = (*written(ledger.trials(chosen)).values(), *own)
+    asked = _read(file) if file is not None else parse(recipe, [*(f"{p.slot}={p.ref}" for p in own), *sets], known)
+    wanted = fill(asked, task.training.strong)
+    if wanted.written and plan.sandbox == "process":
+        raise AarError(f"{NEEDS_DOCKER}; {chosen} runs in the process sandbox")
     if (reason := illegal(wanted, Able.of(task))) is not None:
         raise AarError(f"not on task {task.name}: {reason}")
     if ledger.opened(chosen):
