@@ -137,7 +137,7 @@ def test_who_was_asked_with_what_chance_and_what_it_was_worth(ledger: Ledger, tm
     trials = ledger.trials(SEARCH)
     assert [source(t) for t in trials] == ["preset", "llm", "optuna", "llm"] and sharing(trials[0]) is None
     shown = words(page(ledger, tmp_path), "portfolio")
-    assert "optuna 1 1 1 t2 logconf a=.04, PGR .40 [.35, .46] .20 .25" in shown, shown
+    assert "optuna 1 1 1 t2 logconf a=.04, PGR .40 [.34, .46] .20 .25" in shown, shown
     assert "llm 2 1 2 t3 logconf a=.06, PGR .60 [.55, .66] .80 .30" in shown, "t3 is the model's, though Optuna's work"
     chart = portfolio(trials)
     assert re.findall(r"<title>(t\d asked \w+)", chart) == ["t1 asked llm", "t2 asked optuna", "t3 asked llm"]

@@ -193,7 +193,8 @@ def test_trial_rows_hold_no_exact_value() -> None:
     """Guards the guard: a field added to TrialRow must be thought about before it is mirrored."""
     assert set(TrialRow.model_fields) == {
         "search", "number", "status", "author", "preset", "parent", "recipe", "hash", "label", "rationale",
-        "predicted_accuracy", "predicted_pgr", "reason", "view", "n_seeds", "seconds", "created", "finished",
+        "predicted_accuracy", "predicted_pgr", "predicted_low", "predicted_high", "refute", "shares", "reason", "view",
+        "n_seeds", "seconds", "created", "finished",
     }  # fmt: skip
 
 
