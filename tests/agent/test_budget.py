@@ -145,6 +145,7 @@ def checkpoints(folder: Path, loops: int) -> int:
 
 def test_checkpoints_do_not_grow_with_the_search(tmp_path: Path) -> None:
     few, more = (checkpoints(tmp_path / str(n), n) for n in (40, 160))
+    print(f"40 loops: {few / 2**10:.0f} KiB, 160 loops: {more / 2**10:.0f} KiB")
     assert more < 1.2 * few < 2**20
 
 
