@@ -51,11 +51,14 @@ def test_mlflow_is_the_package_and_not_this_repositorys_folder() -> None:
 
 def test_the_readmes_filters_and_columns_work(settings: Settings, ledger: Ledger) -> None:
     searched(ledger, trials=12)
+    sure = next(t for t in ledger.trials(SEARCH) if t.predicted_pgr is not None and t.view is not None)
+    with ledger.hold(SEARCH) as lease:
+        lease.set_trial(sure.number, mirror=True, predicted_low=-1.0, predicted_high=2.0)
     Mirror(ledger, settings).drain()
     text = (HERE / "mlflow" / "README.md").read_text()
     block = text.split("## Filters")[1].split("Statuses:")[0]
     filters = [re.split(r"\s{2,}", row.strip())[0] for row in block.strip().splitlines()]
-    assert len(filters) == 8
+    assert len(filters) == 11
     found = {where: set(runs(settings, where)) for where in filters}
     trials = ledger.trials(SEARCH)
 
