@@ -174,7 +174,8 @@ def test_the_chart_holds_every_arm_and_stays_inside(ledger: Ledger, tmp_path: Pa
     assert 40 <= min(ys) and max(ys) <= 290
 
 
-def test_compare_on_the_command_line(ledger: Ledger, tmp_path: Path) -> None:
+def test_compare_on_the_command_line(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
     two_arms(ledger)
     place = ["--workspace", tmp_path / "ws"]
     said = aar("compare", "o-0", "o-1", "r-0", "r-1", *place)
