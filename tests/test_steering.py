@@ -339,7 +339,7 @@ def test_words_are_shown_to_the_researcher_from_the_next_hypothesis_on(
         with opened(here.ledger, here.settings, search) as bench:
             bench.lease.ask("Is a GPU coming?", 1)
         listening = Listening(here, search, {1: "no GPU; try <few> epochs", 2: "and hard labels"})
-        monkeypatch.setitem(vars(run)["RESEARCHERS"], "scripted", lambda: listening)
+        vars(run)["RESEARCHERS"]["scripted"] = lambda: listening  # `searching` takes it away again
         here.work(search)
         answer = "no GPU; try <few> epochs (answering: Is a GPU coming?)"
         assert listening.shown == [
