@@ -100,7 +100,7 @@ def outlook(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float
         "usd": spending["usd"] / max(1.0, spending["trials"]),
     }  # fmt: skip
     allows = {
-        name: math.ceil(max(0.0, left[name]) / (each[name] or 1.0) - 1e-9)
+        name: math.ceil(max(0.0, left[name]) / (each[name] or 1.0) - NOTHING)
         for name in left
         if each[name] > 0 or left[name] <= 0
     }

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from aar.agent.run import Plan, create, work
+from aar.agent.run import WITH_MODEL, Plan, create, work
 from aar.ledger import Ledger
 from aar.runner.bench import Problem
 from aar.settings import Settings
@@ -56,7 +56,7 @@ def go_on(
     for member in members(ledger, plan.experiment, arms, seeds):
         if member.status != "complete":
             own = plan.model_copy(update={"seed": member.seed, "researcher": member.arm})
-            if member.arm not in ("llm", "mixed"):
+            if member.arm not in WITH_MODEL:
                 own = own.model_copy(update={"model": None, "base_url": None, "prices": None})
             search = member.search or create(ledger, settings, task, own)
             work(ledger, settings, search, lambda: None)

@@ -17,7 +17,7 @@ from aar.agent.researchers import Researcher, Situation, next_preset, sampled
 from aar.ledger import TrialRow
 from aar.ledger.journal import source
 from aar.methods import PRESETS
-from aar.types import Hypothesis, TrialStatus
+from aar.types import Hypothesis
 
 FLOOR = 0.1
 FADE = 0.95
@@ -37,7 +37,7 @@ def credits(trials: Sequence[TrialRow], sources: Sequence[str]) -> dict[str, Cre
     before: list[float] = [t.view.accuracy for t in trials[:1] if t.view]
     totals = {name: (0.0, 0.0) for name in sources}
     for t in trials[1:]:
-        if t.finished is None or t.status is TrialStatus.DUPLICATE and t.view is None and t.reason is None:
+        if t.finished is None:
             continue
         worth = 0.0
         if t.view is not None:
@@ -55,7 +55,6 @@ def credits(trials: Sequence[TrialRow], sources: Sequence[str]) -> dict[str, Cre
 def shares(found: Mapping[str, Credit], state: Sequence[int]) -> dict[str, float]:
     """Probability of being asked next, by source; they sum to 1."""
     names, rng = list(found), np.random.default_rng(state)
-    won = np.zeros(len(names))
     if len(names) == 1:
         return {names[0]: 1.0}
     worth = [(c.trials * (c.mean or 0.0), c.trials * (1 - (c.mean or 0.0))) for c in found.values()]

@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from aar.oversight.calling import Refused, insisting, told
 from aar.oversight.speaker import (
     REFUSED,
     Choices,
     Reply,
     Sampling,
-    SpeakerStopped,
     Usage,
     options_each,
     preferences,
@@ -33,7 +33,6 @@ TOP = 20
 """Likeliest tokens asked for, where a server gives log-probabilities."""
 AMBIGUOUS = 0.01
 """Probability on first tokens that begin several options, from which on a row is sampled instead."""
-LONGEST_PAUSE = 60.0
 Preferred = tuple[list[float], float, list[float]]
 """Unnormalised probabilities (k,), mass, standard errors (k,)."""
 T = TypeVar("T")
@@ -171,39 +170,30 @@ class Chat:
             Refused: the server will not answer this request however often it is sent.
             SpeakerStopped: it keeps failing.
         """
-        for attempt in range(self.retries + 1):
+
+        def ask() -> Any:
             with self._lock:
                 self.usage.calls += 1
-            try:
-                said = self._client.invoke([("user", prompt)], **self._spoken(asked))
-            except Exception as error:  # each provider's client has its own
-                if not passing(error):
-                    raise Refused(f"{self.name}: {told(error)}") from None
-                if attempt == self.retries:
-                    raise SpeakerStopped(
-                        f"{self.name}: {told(error)}, {attempt + 1} times in a row. What was said is kept: the same"
-                        " command goes on from there once the server answers"
-                    ) from None
-                with self._lock:
-                    self.usage.retries += 1
-                self.pause(wait_of(error, attempt))
-                continue
-            spent = said.usage_metadata or {}
+            return self._client.invoke([("user", prompt)], **self._spoken(asked))
+
+        def pause(seconds: float) -> None:
             with self._lock:
-                self.usage.tokens_in += spent.get("input_tokens", 0)
-                self.usage.tokens_out += spent.get("output_tokens", 0)
-            return said
-        raise AssertionError("every attempt returns or raises")
+                self.usage.retries += 1
+            self.pause(seconds)
+
+        kept = ". What was said is kept: the same command goes on from there once the server answers"
+        said = insisting(ask, self.retries, pause, self.name, kept)
+        spent = said.usage_metadata or {}
+        with self._lock:
+            self.usage.tokens_in += spent.get("input_tokens", 0)
+            self.usage.tokens_out += spent.get("output_tokens", 0)
+        return said
 
     def _spoken(self, asked: dict[str, Any]) -> dict[str, Any]:
         if not self._openai:
             return {name: value for name, value in asked.items() if name != "seed"}
         # The client renames max_tokens to what OpenAI calls it now; other servers may know the old name only.
         return asked if self.base_url is None else asked | {"extra_body": {"max_tokens": asked["max_tokens"]}}
-
-
-class Refused(AarError):
-    """The server refuses a request itself: another try would be refused too."""
 
 
 def client(model: str, base_url: str | None, timeout: float) -> Any:
@@ -273,33 +263,3 @@ def plain(text: str) -> str:
 def text_of(said: Any) -> str:
     """The text of a message, whatever blocks it is made of."""
     return said.text if isinstance(said.text, str) else str(said.text())
-
-
-def passing(error: Exception) -> bool:
-    """Whether the same request may work later."""
-    code = getattr(error, "status_code", None)
-    if isinstance(code, int):
-        return code in (408, 409, 429) or code >= 500
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    broken = {"APIConnectionError", "APIResponseValidationError", "JSONDecodeError", "TransportError"}
-    nothing = isinstance(error, TypeError) and "choices" in str(error)  # LangChain's word for an answer without any
-    return nothing or isinstance(error, TimeoutError | ConnectionError) or bool(kinds & broken)
-
-
-def wait_of(error: Exception, attempt: int) -> float:
-    """Seconds until the next try: what the server asks for, else 1, 2, 4, ..., never over LONGEST_PAUSE."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
-    try:
-        asked = float(headers.get("retry-after", ""))
-    except ValueError:
-        asked = 2.0**attempt
-    return min(max(asked, 0.0), LONGEST_PAUSE)
-
-
-def told(error: Exception) -> str:
-    """An error in one line, without what it may hold of a key."""
-    line = " ".join(str(error).split())[:300] or type(error).__name__
-    for name, value in os.environ.items():
-        if name.endswith("_KEY") and len(value) >= 8:
-            line = line.replace(value, f"<{name}>")
-    return line

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SOURCE_LABEL = "aar.source"
 REGISTRY_BASE = "python:{python}-slim"
 _REACHABLE = ("methods", "oversight", "reading", "train", "types", "worlds")
-_ON_HOST = ("oversight/cache.py", "oversight/chat.py", "oversight/digits.py")
+_ON_HOST = ("oversight/cache.py", "oversight/calling.py", "oversight/chat.py", "oversight/digits.py")
 """Of these rooms what no job imports: it may import what the image lacks, and changes no result."""
 _PYTHON = "{}.{}".format(*sys.version_info)
 

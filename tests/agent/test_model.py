@@ -12,7 +12,7 @@ from aar.agent.llm.model import NO_TOOL, REFUSED, TRUNCATED, Model
 from aar.agent.llm.prices import SHIPPED, load_prices
 from aar.executor import Stopped
 from aar.oversight import SpeakerStopped
-from aar.oversight.chat import Refused
+from aar.oversight.calling import Refused
 from aar.types import AarError
 from tests.agent.models import Answer
 from tests.oversight.chatserver import Drip, Late, Raw, calls, error, message, serving

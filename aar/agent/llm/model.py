@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from aar.agent.llm.prices import Prices, load_prices
 from aar.executor import Stopped
-from aar.oversight import SpeakerStopped
-from aar.oversight.chat import Refused, client, passing, text_of, told, wait_of, where
+from aar.oversight.calling import insisting
+from aar.oversight.chat import client, text_of, where
 
 Message = dict[str, Any]
 """As in OpenAI's protocol: role, content, tool_calls, tool_call_id. What the ledger keeps, and any client is sent."""
@@ -72,20 +72,11 @@ class Model:
         asked: dict[str, Any] = {"max_tokens": self.max_tokens}
         if self.base_url is not None:  # other servers may know OpenAI's old name only
             asked["extra_body"] = dict(asked)
-        for attempt in range(self.retries + 1):
-            try:
-                reply = self._within(lambda: bound.invoke(list(messages), **asked))
-            except Stopped:
-                raise
-            except Exception as error:  # each provider's client has its own
-                if not passing(error):
-                    raise Refused(f"{self.name}: {told(error)}") from None
-                if attempt == self.retries:
-                    raise SpeakerStopped(f"{self.name}: {told(error)}, {attempt + 1} times in a row") from None
-                (self.pause or self.wait)(wait_of(error, attempt))
-                continue
-            return self._said(reply, time.monotonic() - began)
-        raise AssertionError("every attempt returns or raises")
+        reply = insisting(
+            lambda: self._within(lambda: bound.invoke(list(messages), **asked)), self.retries, self.pause or self.wait,
+            self.name, through=(Stopped,),
+        )  # fmt: skip
+        return self._said(reply, time.monotonic() - began)
 
     def _said(self, reply: Any, seconds: float) -> Said:
         message, trouble = message_of(reply)

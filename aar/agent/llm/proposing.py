@@ -28,9 +28,6 @@ class Propose(Args):
     parent: int | None = None
 
 
-ACCEPTED = "accepted"
-
-
 def propose(desk: Desk, args: Propose) -> str:
     """See `Propose`.
 
@@ -45,11 +42,10 @@ def propose(desk: Desk, args: Propose) -> str:
         t, moved = twin
         what = f"differs from it only a little, in {moved}" if moved else "is the same"
         raise AarError(f"t{t.number} ({t.label}, PGR {pgr(t.view)}) {what}: propose something else, or a larger step")
-    own = label(fill(hypothesis.recipe, base), base)
-    tired = [f for f in families(now.trials) if f.over_tried]
-    if (f := next((f for f in tired if f.name == family(hypothesis.recipe)), None)) is not None:
-        raise AarError(f"family {f.name} brought no gain in its latest {f.barren} trials: leave it")
-    return f"{ACCEPTED}: t{now.number} is {own}"
+    for f in families(now.trials):
+        if f.over_tried and f.name == family(hypothesis.recipe):
+            raise AarError(f"family {f.name} brought no gain in its latest {f.barren} trials: leave it")
+    return f"accepted: t{now.number} is {label(hypothesis.recipe, base)}"
 
 
 def hypothesis_of(desk: Desk, args: Propose) -> Hypothesis:

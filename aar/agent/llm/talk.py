@@ -96,7 +96,7 @@ class Talk:
         if nudge is not None:
             self.desk.lease.turn(state["trial"], len(rows), "user", {"role": "user", "content": nudge})
             messages.append({"role": "user", "content": nudge})
-        said = self.model.say(messages, tools_told(dict(self.tools)))
+        said = self.model.say(messages, tools_told(self.tools))
         self.desk.lease.turn(
             state["trial"], len(messages), "assistant", said.message | {"trouble": said.trouble},
             tokens_in=said.tokens_in, tokens_out=said.tokens_out, usd=said.usd, seconds=said.seconds,
@@ -110,7 +110,7 @@ class Talk:
                 break
             speaker = self.desk.speaker()
             before = _used(speaker)
-            text, trouble = called(self.desk, call, dict(self.tools))
+            text, trouble = called(self.desk, call, self.tools)
             body = {"role": "tool", "tool_call_id": call["id"], "content": text, "trouble": trouble}
             tokens_in, tokens_out = (now - was for now, was in zip(_used(speaker), before, strict=True))
             usd = self.model.prices.usd(self.model.model, tokens_in, tokens_out) if tokens_in or tokens_out else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -84,7 +84,7 @@ class Tool(NamedTuple):
         return {"type": "function", "function": {"name": name, "description": about, "parameters": schema}}
 
 
-def called(desk: Desk, call: Message, tools: dict[str, Tool]) -> tuple[str, str]:
+def called(desk: Desk, call: Message, tools: Mapping[str, Tool]) -> tuple[str, str]:
     """What a tool answers, and what was wrong with the call ("" for nothing). Never raises for what a model says."""
     name, arguments = call["function"]["name"], call["function"]["arguments"]
     if name not in tools:
@@ -103,6 +103,6 @@ def called(desk: Desk, call: Message, tools: dict[str, Tool]) -> tuple[str, str]
         return str(error), "declined"
 
 
-def tools_told(tools: dict[str, Tool]) -> Sequence[Message]:
+def tools_told(tools: Mapping[str, Tool]) -> Sequence[Message]:
     """All tools as a chat client is told of them."""
     return [tool.told(name) for name, tool in tools.items()]
