@@ -10,6 +10,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MOST_THINKING = 64
+"""Thoughts at once; they wait for a server and cost no processor time here."""
 
 
 class Stopped(Exception):
@@ -17,7 +19,7 @@ class Stopped(Exception):
 
 
 class Executor:
-    """Runs callables in `slots` threads.
+    """Runs callables in `slots` threads, and beside them thoughts that need no slot, in threads of their own.
 
     `cancel` is set to stop everything that is under way, `closing` to let running trials end and begin nothing else.
     """
@@ -29,6 +31,8 @@ class Executor:
         self._here = threading.local()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self._running: dict[int, Future[None]] = {}
+        self._thinkers = ThreadPoolExecutor(MOST_THINKING, thread_name_prefix="thinker")
+        self._thinking: dict[int, Future[Any]] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -37,7 +41,8 @@ class Executor:
 
     def __exit__(self, *_: object) -> None:
         self.cancel.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._thinkers):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, trial: int, work: Callable[[], None]) -> None:
         """Start `work` for a trial, once: a trial that is under way is left alone."""
@@ -51,6 +56,28 @@ class Executor:
 
         if trial not in self._running:
             self._running[trial] = self._threads.submit(run)
+
+    def think(self, trial: int, work: Callable[[], Any]) -> None:
+        """Think out a trial that is none yet; `collect` wakes up when that is done."""
+        self._thinking[trial] = self._thinkers.submit(work)
+        self._thinking[trial].add_done_callback(lambda _: self.ring())
+
+    @property
+    def thinking(self) -> set[int]:
+        """Trials thought about whose thought was not taken yet."""
+        return set(self._thinking)
+
+    def thoughts(self) -> dict[int, Any]:
+        """What was thought out since, by trial, each once. One that was told to stop came to nothing.
+
+        Raises:
+            Exception: what a thought raised.
+        """
+        out = {}
+        for trial in sorted(number for number, future in self._thinking.items() if future.done()):
+            with contextlib.suppress(Stopped):
+                out[trial] = self._thinking.pop(trial).result()
+        return out
 
     def begin(self) -> None:
         """Something is about to be started.

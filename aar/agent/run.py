@@ -174,7 +174,8 @@ def work(
 
 def loop_of(plan: Plan, bench: Bench, inbox: Inbox, report: Callable[[], None]) -> Loop:
     """The loop that a plan asks for."""
-    return Loop(bench, Runner(bench), _researcher(plan, bench), report, inbox, plan.confirm_top, plan.controls)
+    voices = plan.voices if plan.model is not None else 1
+    return Loop(bench, Runner(bench), _researcher(plan, bench), report, inbox, plan.confirm_top, plan.controls, voices)
 
 
 def _researcher(plan: Plan, bench: Bench) -> Researcher:
@@ -189,7 +190,11 @@ def _researcher(plan: Plan, bench: Bench) -> Researcher:
         from aar.agent.llm.researcher import LLM
 
         model = model_of(plan, bench.executor.cancel)
-        asked = LLM(bench, model, plan.voices, plan.directions, lambda: afford(bench.ledger, bench.search))
+
+        def affordable() -> bool:
+            return afford(bench.ledger, bench.search, max(0, len(bench.executor.thinking) - 1))
+
+        asked = LLM(bench, model, plan.voices, plan.directions, affordable)
     if plan.researcher == "mixed":
         return Mixed(asked)
     if asked is None:

@@ -45,6 +45,7 @@ def propose(desk: Desk, args: Propose) -> str:
     for f in families(now.trials):
         if f.over_tried and f.name == family(hypothesis.recipe):
             raise AarError(f"family {f.name} brought no gain in its latest {f.barren} trials: leave it")
+    desk.claims.grant(now.number, hypothesis.recipe, base)
     return f"accepted: t{now.number} is {label(hypothesis.recipe, base)}"
 
 

@@ -6,8 +6,7 @@ from the last message that was recorded: no answer is paid for twice, no tool th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextvars import Context
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
@@ -38,7 +37,10 @@ class State(TypedDict):
 
 @dataclass
 class Talk:
-    """One conversation: `opening` are its first messages, `ends` names the tools whose success ends it."""
+    """One conversation: `opening` are its first messages, `ends` names the tools whose success ends it.
+
+    `before` is called ahead of every answer and call: what it raises ends the conversation for now.
+    """
 
     model: Model
     desk: Desk
@@ -46,7 +48,8 @@ class Talk:
     opening: Sequence[Message]
     about: Mapping[str, Any]
     ends: Sequence[str] = ("propose",)
-    afford: Any = lambda: True
+    afford: Callable[[], bool] = lambda: True
+    before: Callable[[], None] = lambda: None
 
     def run(self) -> Message | None:
         """The call that ended it (name and arguments), or None where it ran out of answers, refusals or money.
@@ -56,13 +59,11 @@ class Talk:
             AarError: it refuses the request itself.
             Stopped: the search was told to stop.
         """
-        trial = self.desk.now.number
         self.begin()
         answers = sum(1 for r in self._rows() if r["role"] == "assistant")
-        start = {"trial": trial, "answers": answers, "over": self._ended() is not None}
-        # In a context of its own: as a child of the search's graph it would be checkpointed with it.
-        Context().run(self.graph().invoke, start, {"recursion_limit": 4 * STEPS + 10})
-        return self._ended()
+        start = {"trial": self.desk.now.number, "answers": answers, "over": self.ended() is not None}
+        self.graph().invoke(start, {"recursion_limit": 4 * STEPS + 10})
+        return self.ended()
 
     def begin(self) -> None:
         """Record its first messages, unless they are."""
@@ -81,7 +82,9 @@ class Talk:
         def begins(state: State) -> str:
             if state["over"]:
                 return END
-            return "act" if self._open_calls() else "think"
+            if self._open_calls():
+                return "act"
+            return "think" if self.afford() else END
 
         graph.add_conditional_edges(START, begins, ["think", "act", END])
         graph.add_edge("think", "act")
@@ -90,6 +93,7 @@ class Talk:
 
     def _think(self, state: State) -> State:
         """The model's next answer, recorded with what it cost."""
+        self.before()
         rows = self._rows()
         messages = [_plain(r["body"]) for r in rows]
         nudge = self._nudge(rows, state["answers"])
@@ -106,8 +110,10 @@ class Talk:
     def _act(self, state: State) -> State:
         """Each call of the last answer that has no answer yet is made, and its answer recorded."""
         for call in self._open_calls():
-            if self._ended() is not None:
+            if self.ended() is not None:
                 break
+            self.before()
+            self.desk.look()
             speaker = self.desk.speaker()
             before = _used(speaker)
             text, trouble = called(self.desk, call, self.tools)
@@ -120,7 +126,7 @@ class Talk:
             )  # fmt: skip
         refusals = sum(1 for r in self._rows() if r["body"].get("trouble") == REFUSED)
         spent = state["answers"] >= STEPS or refusals >= REFUSALS or not self.afford()
-        return {**state, "over": spent or self._ended() is not None}
+        return {**state, "over": spent or self.ended() is not None}
 
     def _nudge(self, rows: Sequence[Mapping[str, Any]], answers: int) -> str | None:
         last = rows[-1]
@@ -142,7 +148,7 @@ class Talk:
         answered = {r["body"]["tool_call_id"] for r in rows[last + 1 :] if r["role"] == "tool"}
         return [c for c in rows[last]["body"].get("tool_calls", []) if c["id"] not in answered]
 
-    def _ended(self) -> Message | None:
+    def ended(self) -> Message | None:
         """The call that ended the conversation."""
         found = (m for m in self.desk.accepted() if m[0] in self.ends)
         return next(({"name": name, "arguments": args} for name, args, _ in found), None)

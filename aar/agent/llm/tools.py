@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from aar.agent.families import apart
 from aar.agent.llm.model import Message
 from aar.agent.researchers import Situation
 from aar.ledger import Lease, Ledger, TrialRow
 from aar.oversight import Speaker
-from aar.types import AarError, Written
+from aar.types import AarError, Recipe, Training, Written
 
 
 class Args(BaseModel):
@@ -29,11 +31,31 @@ class Draft(NamedTuple):
     review: str
 
 
+class Claims:
+    """Recipes that researchers of one search were granted: no two run the same, though both may still be talking."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, Recipe] = {}
+        self._lock = threading.Lock()
+
+    def grant(self, trial: int, recipe: Recipe, base: Training) -> None:
+        """Let `trial` have a recipe.
+
+        Raises:
+            AarError: another trial that is thought about was granted it, or nearly.
+        """
+        with self._lock:
+            for other, held in self._held.items():
+                if other != trial and apart(recipe, held, base) is not None:
+                    raise AarError(f"another researcher has just proposed nearly that, for t{other}: look elsewhere")
+            self._held[trial] = recipe
+
+
 @dataclass
 class Desk:
     """What tools work with: the situation, the ledger and the right to write it, a speaker for protocols.
 
-    `drafts` gives the parts that were written in this conversation.
+    `drafts` gives the parts that were written in this conversation, `claims` is shared with the other ones.
     """
 
     now: Situation
@@ -41,6 +63,11 @@ class Desk:
     lease: Lease
     speaker: Callable[[], Speaker]
     drafts: Callable[[Desk], list[Draft]] = lambda desk: []
+    claims: Claims = field(default_factory=Claims)
+
+    def look(self) -> None:
+        """See what became of the search's trials meanwhile."""
+        self.now = self.now._replace(trials=self.ledger.trials(self.lease.search))
 
     def accepted(self) -> list[tuple[str, Any, str]]:
         """Calls of this conversation whose tool had nothing against them: tool, arguments, answer."""
