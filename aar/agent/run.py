@@ -124,7 +124,7 @@ def opened(ledger: Ledger, settings: Settings, search: str) -> Iterator[Bench]:
         )
     sandbox, _ = choose(settings)
     slots = settings.slots_for(task.limits.gpus)
-    with ledger.hold(search) as lease, Executor(slots) as executor:
+    with ledger.hold(search) as lease, Executor(slots, settings.cards) as executor:
         bench = Bench.of(problem, search, plan.seed, ledger, lease, sandbox, executor)
         sandbox.reap(search)
         orphans(bench)
