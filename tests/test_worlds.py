@@ -91,10 +91,8 @@ def test_laymen_write_what_a_naive_reading_says_and_the_others_the_truth() -> No
 def test_laymen_change_the_last_words_of_documents_and_nothing_else() -> None:
     plain, lay = Polarity(negation=0.4), Polarity(negation=0.4, laymen=0.7)
     assert plain.vocabulary() == lay.vocabulary()
-    for one, other in zip(plain.generate(500, 2), lay.generate(500, 2), strict=True):
-        assert list(one) == list(other)
     texts, labels = lay.generate(500, 2)
-    assert [lay.label(t) for t in texts] == labels.tolist()
+    assert texts == plain.generate(500, 2)[0] and [lay.label(t) for t in texts] == labels.tolist()
     pairs = PolarityPreference(), PolarityPreference(laymen=0.7)
     assert pairs[0].generate(100, 2)[0] == pairs[1].generate(100, 2)[0]
     both = list(zip(plain.documents(500, 2), lay.documents(500, 2), strict=True))
