@@ -1,9 +1,10 @@
-"""The experiment behind docs/researcher.md: `python -m tests.researcher_figures [FIRST [LAST]]`, into AAR_WORKSPACE.
+"""The experiments of docs/researcher.md: `python -m tests.researcher_figures [TASK [FIRST [LAST]]]`.
 
-Three researchers on polarity-quick, search seeds FIRST to LAST (0 to 9). It is `aar experiment` with real jobs that are
-forked from one process instead of started anew. The model of the mixed arm is scripted (`tests.agent.models`):
-it reads the journal it is sent and moves the best trial a step. That says what reading the evidence can be worth, not
-what any language model would do. Killed, the same command goes on. `aar compare` shows what came of it.
+Three researchers on TASK (polarity-quick), search seeds FIRST to LAST (0 to 9), into AAR_WORKSPACE. It is
+`aar experiment` with real jobs that are forked from one process instead of started anew. The model of the mixed arm is
+scripted (`tests.agent.models`): it reads the journal it is sent and moves the best trial a step. That says what reading
+the evidence can be worth, not what any language model would do. Killed, the same command goes on. `aar compare` shows
+what came of it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ PORT = 8735
 UNHEARD = "http://127.0.0.1:9"
 
 
-def main(first: int, last: int) -> None:
-    """Run every arm on these search seeds."""
+def main(name: str, first: int, last: int) -> None:
+    """Run every arm on these search seeds of a task."""
     from tests.warm import warm
 
     with tempfile.TemporaryDirectory() as folder, warm(f"{folder}/socket") as command:
@@ -38,7 +39,7 @@ def main(first: int, last: int) -> None:
         vars(running)["choose"] = lambda settings: (ProcessSandbox(command=command), "process: forked")
         settings = Settings(tracking_uri=UNHEARD, sandbox="process", slots=1, threads=1)
         settings.root.mkdir(parents=True, exist_ok=True)
-        ledger, task = Ledger(settings.ledger_url), load_task("polarity-quick")[0]
+        ledger, task = Ledger(settings.ledger_url), load_task(name)[0]
         port = PORT + first
         with serving(scripted(competent), port):
             plan = running.Plan(trials=TRIALS, confirm_top=1, controls=False, model="scripted")
@@ -54,4 +55,5 @@ def main(first: int, last: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0, int(sys.argv[2]) if len(sys.argv) > 2 else 9)
+    said = [*sys.argv[1:], *("polarity-quick", "0", "9")[len(sys.argv) - 1 :]]
+    main(said[0], int(said[1]), int(said[2]))
