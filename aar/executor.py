@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+MOST_THINKING = 64
+"""Thoughts at once; they wait for a server and cost no processor time here."""
 
 
 class Stopped(Exception):
@@ -17,18 +19,21 @@ class Stopped(Exception):
 
 
 class Executor:
-    """Runs callables in `slots` threads.
+    """Runs callables in `slots` threads, and beside them thoughts that need no slot, in threads of their own.
 
     `cancel` is set to stop everything that is under way, `closing` to let running trials end and begin nothing else.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, cards: Sequence[str] = ()) -> None:
         self.slots = slots
+        self._load = dict.fromkeys(cards, 0)
         self.cancel, self.closing = threading.Event(), threading.Event()
         self._bell: Future[None] = Future()
         self._here = threading.local()
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="slot")
         self._running: dict[int, Future[None]] = {}
+        self._thinkers = ThreadPoolExecutor(MOST_THINKING, thread_name_prefix="thinker")
+        self._thinking: dict[int, Future[Any]] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -37,7 +42,8 @@ class Executor:
 
     def __exit__(self, *_: object) -> None:
         self.cancel.set()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        for threads in (self._threads, self._thinkers):
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def submit(self, trial: int, work: Callable[[], None]) -> None:
         """Start `work` for a trial, once: a trial that is under way is left alone."""
@@ -51,6 +57,28 @@ class Executor:
 
         if trial not in self._running:
             self._running[trial] = self._threads.submit(run)
+
+    def think(self, trial: int, work: Callable[[], Any]) -> None:
+        """Think out a trial that is none yet; `collect` wakes up when that is done."""
+        self._thinking[trial] = self._thinkers.submit(work)
+        self._thinking[trial].add_done_callback(lambda _: self.ring())
+
+    @property
+    def thinking(self) -> set[int]:
+        """Trials thought about whose thought was not taken yet."""
+        return set(self._thinking)
+
+    def thoughts(self) -> dict[int, Any]:
+        """What was thought out since, by trial, each once. One that was told to stop came to nothing.
+
+        Raises:
+            Exception: what a thought raised.
+        """
+        out = {}
+        for trial in sorted(number for number, future in self._thinking.items() if future.done()):
+            with contextlib.suppress(Stopped):
+                out[trial] = self._thinking.pop(trial).result()
+        return out
 
     def begin(self) -> None:
         """Something is about to be started.
@@ -71,6 +99,21 @@ class Executor:
         """The lock of one unit: two that need it wait for one computation."""
         with self._guard:
             return self._locks.setdefault(key, threading.Lock())
+
+    @contextlib.contextmanager
+    def cards(self, count: int, before: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
+        """The `count` GPUs that the fewest jobs have now, while the block runs; those it had `before`, if any."""
+        with self._guard:
+            known = before if set(before) <= set(self._load) else ()
+            mine = tuple(known or sorted(self._load, key=lambda card: self._load[card])[:count])
+            for card in mine:
+                self._load[card] += 1
+        try:
+            yield mine
+        finally:
+            with self._guard:
+                for card in mine:
+                    self._load[card] -= 1
 
     @property
     def running(self) -> set[int]:

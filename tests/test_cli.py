@@ -143,6 +143,8 @@ BAD = {
     "tokens of nobody": ([*RUN, "--tokens", "9"], "--tokens 9: researcher optuna has no model"),
     "dollars of nobody": ([*RUN, "--usd", "1"], "--usd 1: researcher optuna has no model"),
     "unpriced": ([*RUN, "--usd", "1", "--model", "openai:nobody-knows"], "no price of openai:nobody-knows is known"),
+    "researchers of nobody": ([*RUN, "--researchers", "2"], "researcher optuna here asks no model"),
+    "direction of nobody": ([*RUN, "--direction", "look at noise"], "researcher optuna here asks no model"),
     "endless": ([*RUN, "--gpu-hours", "1"], "--gpu-hours 1: task tiny uses no GPU"),
     "preset": ([*TRIAL, "--recipe", "logconff"], "unknown preset 'logconff' (did you mean 'logconf'?)"),
     "part": ([*TRIAL, SET, "loss=logcomf"], "loss: unknown part 'logcomf' (did you mean 'logconf'?)"),

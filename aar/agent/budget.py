@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from aar.ledger import Ledger, TrialRow
+from aar.ledger import Ledger, TalkCost, TrialRow
 from aar.types import TrialStatus, Word
 
 NOTHING = 1e-9
@@ -40,13 +40,15 @@ class Budget(Word):
 
 
 class Outlook(Word):
-    """Where a search stands with its budget. Names are those of `Budget`.
+    """Where a search stands with its budget `given`. Names are those of `Budget`.
 
-    `reserved` is what running trials are expected to spend yet, by what finished ones of this search cost. `left` is
-    what is left of what was given, after both. `more` is how many more trials that allows at the pace so far (None:
-    not known yet), `limit` what allows no more, `ends` when the last of them is expected to end (unix seconds).
+    `reserved` is what running trials and those that are thought about are expected to spend yet, by what finished ones
+    of this search cost. `left` is what is left of what was given, after both. `more` is how many more trials that
+    allows at the pace so far (None: not known yet), `limit` what allows no more, `ends` when the last of them is
+    expected to end (unix seconds).
     """
 
+    given: dict[str, float]
     spent: dict[str, float]
     reserved: dict[str, float]
     left: dict[str, float]
@@ -72,11 +74,17 @@ class Outlook(Word):
         return f"{said}; at this pace {self.more} more trials ({self.limit}){until}"
 
 
-def outlook(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float = 0.0) -> Outlook:
-    """The outlook now; `wall` are seconds of work that are not recorded yet."""
+def outlook(
+    ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float = 0.0, thinking: Collection[int] | None = None,
+) -> Outlook:  # fmt: skip
+    """The outlook now; `wall` are seconds of work that are not recorded yet.
+
+    `thinking` are the numbers of trials that are thought about (None: whose conversation is recorded).
+    """
     row = ledger.search(search)
     assert row is not None, search
     given = Budget.of(row["plan"]).given
+    thinking = ledger.begun(search) if thinking is None else thinking
     spent, talked, costs = ledger.spent(search), ledger.talked(search), ledger.costs(search)
     spending = {
         "trials": float(max(0, len(trials) - 1)), "hours": (spent["wall_seconds"] + wall) / 3600,
@@ -87,10 +95,13 @@ def outlook(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float
     running = [t for t in trials if t.finished is None and t.status is not TrialStatus.WAITING]
     took = [costs.get(t.number, (0.0, 0.0)) for t in ran]
     seconds, gpu = _mean([t.seconds for t in ran]), _mean([g for _, g in took])
-    rest = [(seconds - s, gpu - g) for s, g in (costs.get(t.number, (0.0, 0.0)) for t in running)]
+    ahead = [*(t.number for t in running), *thinking]
+    rest = [(seconds - s, gpu - g) for s, g in (costs.get(n, (0.0, 0.0)) for n in ahead)]
     reserved = {
+        "trials": float(len(thinking)),
         "hours": max((max(0.0, s) for s, _ in rest), default=0.0) / 3600,
         "gpu_hours": sum(max(0.0, g) for _, g in rest) / 3600,
+        **_unsaid(ledger.talk_costs(search), thinking),
     }
     left = {name: limit - spending[name] - reserved.get(name, 0.0) for name, limit in given.items()}
     pace = _pace(ledger, search, trials, wall)
@@ -104,20 +115,24 @@ def outlook(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float
         for name in left
         if each[name] > 0 or left[name] <= 0
     }
+    known = {"given": given, "spent": spending, "reserved": reserved, "left": left}
     if not ran or not pace or not allows:
-        return Outlook(spent=spending, reserved=reserved, left=left, more=None, limit=None, ends=None)
+        return Outlook(**known, more=None, limit=None, ends=None)
     limit = min(allows, key=lambda name: allows[name])
-    ends = time.time() + (allows[limit] + len(running)) * pace
-    return Outlook(spent=spending, reserved=reserved, left=left, more=allows[limit], limit=limit, ends=ends)
+    ends = time.time() + (allows[limit] + len(ahead)) * pace
+    return Outlook(**known, more=allows[limit], limit=limit, ends=ends)
 
 
-def afford(ledger: Ledger, search: str) -> bool:
-    """Are there tokens and dollars left for another answer of a model?"""
+def afford(ledger: Ledger, search: str, others: int = 0) -> bool:
+    """Are there tokens and dollars left for another answer of a model, while `others` wait for one of usual cost?"""
     row = ledger.search(search)
     assert row is not None, search
     budget, talked = Budget.of(row["plan"]), ledger.talked(search)
-    tokens = budget.tokens is None or talked["tokens_in"] + talked["tokens_out"] < budget.tokens
-    return tokens and (budget.usd is None or talked["usd"] < budget.usd)
+    usual = others / max(1.0, talked["answers"])
+    tokens = (talked["tokens_in"] + talked["tokens_out"]) * (1 + usual)
+    return (budget.tokens is None or tokens < budget.tokens) and (
+        budget.usd is None or talked["usd"] * (1 + usual) < budget.usd
+    )
 
 
 def changed(plan: str, new: dict[str, Any]) -> str:
@@ -130,6 +145,16 @@ def _pace(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float) 
     """Wall seconds a trial: its work, what others did beside it, and conversations; 0 where none is over yet."""
     over = sum(1 for t in trials if t.number > 0 and t.finished is not None and t.seconds > 0)
     return (ledger.wall(search, trials[1].created) + wall) / over if over else 0.0
+
+
+def _unsaid(talk: Mapping[int, TalkCost], thinking: Collection[int]) -> dict[str, float]:
+    """What conversations that are not over are expected to cost yet, by what those that are cost."""
+    over = [cost for number, cost in talk.items() if number not in thinking]
+    begun = [talk.get(number, TalkCost(0, 0.0)) for number in thinking]
+    tokens, usd = _mean([c.tokens for c in over]), _mean([c.usd for c in over])
+    return {
+        "tokens": sum(max(0.0, tokens - c.tokens) for c in begun), "usd": sum(max(0.0, usd - c.usd) for c in begun),
+    }  # fmt: skip
 
 
 def _mean(values: Sequence[float]) -> float:

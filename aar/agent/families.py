@@ -56,16 +56,25 @@ def near(recipe: Recipe, trials: Sequence[TrialRow], base: Training) -> tuple[Tr
     Raises:
         AarError: the recipe is not one.
     """
-    filled = fill(recipe, base)
     for t in trials:
-        if t.status is TrialStatus.REJECTED:
-            continue
-        if t.hash == recipe_hash(filled):
-            return t, ""
-        moved = _moved(filled, t.recipe, base)
-        if moved and all(share < NEAR for share in moved.values()):
-            return t, ", ".join(moved)
+        if t.status is not TrialStatus.REJECTED:
+            moved = apart(recipe, t.recipe, base)
+            if moved is not None:
+                return t, moved
     return None
+
+
+def apart(a: Recipe, b: Recipe, base: Training) -> str | None:
+    """In what two recipes differ that nearly repeat each other ("" for nothing); None where they do not.
+
+    Raises:
+        AarError: one of them is none.
+    """
+    a, b = fill(a, base), fill(b, base)
+    if recipe_hash(a) == recipe_hash(b):
+        return ""
+    moved = _moved(a, b, base)
+    return ", ".join(moved) if moved and all(share < NEAR for share in moved.values()) else None
 
 
 def _moved(a: Recipe, b: Recipe, base: Training) -> Mapping[str, float]:

@@ -14,7 +14,7 @@ from typing import Any, TypedDict
 from aar.agent.budget import Outlook, outlook
 from aar.agent.inbox import MOST_WAITING, Inbox, hypothesis
 from aar.agent.reasons import findings
-from aar.agent.researchers import Researcher, Situation, naive, preset_share
+from aar.agent.researchers import Later, Researcher, Situation, naive, preset_share
 from aar.executor import Stopped
 from aar.ledger import Heeding, TrialRow
 from aar.methods import Able, fill, illegal, label, recipe_hash
@@ -35,7 +35,7 @@ class State(TypedDict):
 
 @dataclass
 class Loop:
-    """The nodes, over one bench."""
+    """The nodes, over one bench. `voices` researchers think at once, also ahead of the slots."""
 
     bench: Bench
     runner: Runner
@@ -44,6 +44,7 @@ class Loop:
     inbox: Inbox
     confirm_top: int = 3
     controls: bool = True
+    voices: int = 1
     clock: float = field(default_factory=time.monotonic)
     exhausted: bool = False
     settled: bool = False
@@ -64,8 +65,14 @@ class Loop:
         return {"running": sorted(self.bench.executor.running)}
 
     def hypothesise(self, state: State) -> dict[str, Any]:
-        """One proposal for each free slot, committed before anything is submitted; a person's come first."""
+        """One proposal for each free slot, committed before anything is submitted; a person's come first.
+
+        What takes thinking about is begun here and proposed when it is thought out.
+        """
         self._heed()
+        executor = self.bench.executor
+        for number, made in executor.thoughts().items():
+            self._propose(number, made)
         self.settled = True
         trials = self.trials()
         while self._free(trials) > 0 and not self._held():
@@ -75,19 +82,20 @@ class Loop:
             waiting = sum(1 for t in trials if t.status is TrialStatus.WAITING)
             if asked is None and not (self.left(trials) and waiting < MOST_WAITING):
                 break
-            number = trials[-1].number + 1
-            presets = preset_share(self.inbox.budget.trials, number)
-            now = Situation(
-                self.bench.problem.task, trials, number, self.bench.seed, presets,
-                steering=self.inbox.steering(), questions=self.inbox.questions(),
-                budget=self.outlook(trials).words,
-            )  # fmt: skip
+            begun = self.bench.ledger.begun(self.bench.search)
+            unfinished = [] if asked else [n for n in begun if n not in executor.thinking]
+            number = min(unfinished, default=1 + max([trials[-1].number, *begun, *executor.thinking]))
+            now = self.situation(trials, number, begun=bool(unfinished))
             made = hypothesis(asked, now) if asked else self.researcher.propose(now)
             if made is None:
                 self.exhausted = True
+            if made is None or isinstance(made, Later):
                 break
-            self._propose(number, made, {asked.id: f"t{number}"} if asked else None)
             self.settled = False
+            if isinstance(made, Hypothesis):
+                self._propose(number, made, {asked.id: f"t{number}"} if asked else None)
+            else:
+                executor.think(number, made)
             trials = self.trials()
         return {}
 
@@ -125,9 +133,10 @@ class Loop:
         return {"running": sorted(self.bench.executor.running)}
 
     def collect(self, state: State) -> dict[str, Any]:
-        """Wait for at least one trial to end, or for a message where only that can change anything."""
+        """Wait for at least one trial or thought to end, or for a message where only that can change anything."""
         waiting = any(t.status is TrialStatus.WAITING for t in self.trials())
-        self._wait(idle=self._held() or (self.settled and waiting))
+        thinking = bool(self.bench.executor.thinking)
+        self._wait(idle=self._held() or thinking or (self.settled and waiting), busy=thinking)
         return {"running": sorted(self.bench.executor.running)}
 
     def reflect(self, state: State) -> dict[str, Any]:
@@ -148,8 +157,8 @@ class Loop:
     def decide(self, state: State) -> str:
         """On with the loop while there is budget or work under way; then confirm."""
         trials = self.trials()
-        more = any(t.finished is None for t in trials) or self.left(trials) or self.inbox.proposal() is not None
-        if more or self._held():
+        busy = self.bench.executor.thinking or any(t.finished is None for t in trials)
+        if busy or self.left(trials) or self.inbox.proposal() is not None or self._held():
             return "hypothesise"
         return "confirm"
 
@@ -174,9 +183,18 @@ class Loop:
         self.report()
         return {}
 
+    def situation(self, trials: list[TrialRow], number: int, begun: bool = False) -> Situation:
+        """What a researcher is to know who is asked for trial `number`."""
+        return Situation(
+            self.bench.problem.task, trials, number, self.bench.seed, preset_share(self.inbox.budget.trials, number),
+            steering=self.inbox.steering(), questions=self.inbox.questions(), budget=self.outlook(trials).words,
+            free=len(self.bench.executor.thinking) < self.voices, begun=begun,
+        )  # fmt: skip
+
     def outlook(self, trials: list[TrialRow]) -> Outlook:
         """What is left to spend, and how far it goes."""
-        return outlook(self.bench.ledger, self.bench.search, trials, time.monotonic() - self.clock)
+        thinking = self.bench.executor.thinking
+        return outlook(self.bench.ledger, self.bench.search, trials, time.monotonic() - self.clock, thinking)
 
     def left(self, trials: list[TrialRow]) -> bool:
         """Is there budget for one more trial, and something to try?"""
@@ -189,7 +207,7 @@ class Loop:
             Stopped: the search was told to stop, and nothing runs that is to end by itself.
         """
         executor = self.bench.executor
-        if executor.cancel.is_set() or (executor.closing.is_set() and not executor.running):
+        if executor.cancel.is_set() or (executor.closing.is_set() and not executor.running | executor.thinking):
             raise Stopped
         self.inbox.heed()
 
@@ -197,15 +215,16 @@ class Loop:
         """Is nothing new to begin?"""
         return self.bench.executor.closing.is_set() or self.inbox.paused
 
-    def _wait(self, idle: bool) -> None:
-        began, running = time.monotonic(), bool(self.bench.executor.running)
+    def _wait(self, idle: bool, busy: bool = False) -> None:
+        began, busy = time.monotonic(), busy or bool(self.bench.executor.running)
         self.bench.executor.collect(idle)
-        if not running:
+        if not busy:
             self.clock += time.monotonic() - began  # waiting for a person is no work
 
     def _free(self, trials: list[TrialRow]) -> int:
-        over = sum(1 for t in trials if t.finished is not None or t.status is TrialStatus.WAITING)
-        return self.bench.executor.slots - len(trials) + over
+        executor = self.bench.executor
+        under_way = sum(1 for t in trials if t.finished is None and t.status is not TrialStatus.WAITING)
+        return max(executor.slots, self.voices) - under_way - len(executor.thinking)
 
     def _propose(self, number: int, hypothesis: Hypothesis, heeding: Heeding | None = None) -> None:
         base, code = self.bench.problem.task.training.strong, hypothesis.code

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from aar.agent.researchers import Researcher, Situation, next_preset, sampled
+from aar.agent.researchers import Later, Researcher, Situation, Thought, next_preset, sampled
 from aar.ledger import TrialRow
 from aar.ledger.journal import source
 from aar.methods import PRESETS
@@ -72,16 +72,29 @@ class Mixed:
     def __init__(self, model: Researcher | None = None) -> None:
         self.model = model
 
-    def propose(self, now: Situation) -> Hypothesis | None:
-        """A hypothesis of the source that the shares and the search seed choose, with both written to it."""
+    def propose(self, now: Situation) -> Hypothesis | Thought | Later | None:
+        """A hypothesis of the source that the shares and the search seed choose, with both written to it.
+
+        A model that is busy is not among them; one that began to talk about this trial goes on.
+        """
         preset = next_preset(now._replace(presets=len(PRESETS)))
-        sources = [*(["preset"] if preset else []), "optuna", "random", *(["llm"] if self.model else [])]
+        model = ["llm"] if self.model and (now.free or now.begun) else []
+        sources = [*(["preset"] if preset else []), "optuna", "random", *model]
         digest = hashlib.sha256(f"mixed/{now.seed}/{now.number}".encode()).digest()
         state = [int.from_bytes(digest[i : i + 4], "big") for i in (0, 4)]
         found = credits(now.trials, sources)
         chance = shares(found, state)
         p = np.array(list(chance.values()))
         chosen = sources[int(np.random.default_rng(state[::-1]).choice(len(sources), p=p / p.sum()))]
+        if self.model is not None and now.begun:
+            chosen = "llm"
+        worth = {name: round(c.mean, 3) for name, c in found.items() if c.mean is not None}
+        told = {"source": chosen, "shares": chance, "credit": worth}
+
+        def with_shares(made: Hypothesis) -> Hypothesis:
+            return made.model_copy(update={"shares": told})
+
+        made: Hypothesis | Thought | Later | None
         if chosen == "llm":
             assert self.model is not None
             made = self.model.propose(now)
@@ -89,6 +102,9 @@ class Mixed:
             made = preset
         else:
             made = sampled(now, "optuna" if chosen == "optuna" else "random")
-        worth = {name: round(c.mean, 3) for name, c in found.items() if c.mean is not None}
-        told = {"source": chosen, "shares": chance, "credit": worth}
-        return None if made is None else made.model_copy(update={"shares": told})
+        if made is None or isinstance(made, Later):
+            return made
+        if isinstance(made, Hypothesis):
+            return with_shares(made)
+        thought = made
+        return lambda: with_shares(thought())

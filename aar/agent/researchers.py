@@ -12,10 +12,18 @@ from aar.methods import NAIVE, PRESETS, Able, distance, fill, illegal, recipe_ha
 from aar.types import Hypothesis, Recipe, TaskSpec
 
 
+class Steering(NamedTuple):
+    """What a person said, and what of the researcher's questions it answers ("" for none)."""
+
+    words: str
+    asked: str = ""
+
+
 class Situation(NamedTuple):
     """What a researcher knows when asked: the task, all trials so far, which trial is next, what is left to spend.
 
-    `steering` are a person's words so far, oldest first; `questions` what was asked and is not answered yet.
+    `steering` are a person's words so far, oldest first; `questions` what was asked and is not answered yet. `free`:
+    may a conversation begin? `begun`: is one about this trial recorded already?
     """
 
     task: TaskSpec
@@ -23,9 +31,11 @@ class Situation(NamedTuple):
     number: int
     seed: int
     presets: int
-    steering: Sequence[str] = ()
+    steering: Sequence[Steering] = ()
     questions: Sequence[str] = ()
     budget: str = ""
+    free: bool = True
+    begun: bool = False
 
     @property
     def able(self) -> Able:
@@ -33,12 +43,20 @@ class Situation(NamedTuple):
         return Able.of(self.task)
 
 
+Thought = Callable[[], Hypothesis]
+"""A hypothesis that takes thinking about: to be called in a thread of its own."""
+
+
+class Later:
+    """Who thinks is busy: ask again when a conversation has ended."""
+
+
 class Researcher(Protocol):
     """Proposes the next hypothesis; a pure function of the situation, so that a resume proposes the same."""
 
     name: str
 
-    def propose(self, now: Situation) -> Hypothesis | None:
+    def propose(self, now: Situation) -> Hypothesis | Thought | Later | None:
         """The hypothesis for trial `now.number`; None ends the search: there is nothing left to try."""
         ...
 

@@ -73,7 +73,7 @@ def run(
         typer.Option(help="A server that speaks OpenAI's protocol: --model is a model of it."),
     ] = None,
     researchers: Annotated[
-        int, typer.Option(min=1, max=16, help="Researchers of the model that take turns, each its own direction.")
+        int, typer.Option(min=1, max=16, help="Researchers of the model, each its own direction; they think at once.")
     ] = 1,
     direction: Annotated[
         list[str] | None, typer.Option(help="Where a researcher should look, in your words; once for each.")

@@ -83,6 +83,8 @@ def run(
         raise AarError(f"--researcher {researcher!r}: want {', '.join((*RESEARCHERS, *WITH_MODEL))}")
     if researcher == "llm" and model is None:
         raise AarError("--researcher llm: name its model, with --model PROVIDER:NAME or AAR_MODEL")
+    if (voices > 1 or directions) and model is None:
+        raise AarError(f"--researchers, --direction: researcher {researcher} here asks no model; want --model NAME")
     if model is not None and researcher not in WITH_MODEL:
         raise AarError(f"--model {model}: researcher {researcher} asks no model; want --researcher mixed or llm")
     for name in presets:

@@ -15,7 +15,7 @@ from aar.agent.budget import Budget, outlook
 from aar.agent.inbox import paused
 from aar.cli.opening import ledger_of
 from aar.cli.screen import screen
-from aar.cli.view import baseline_line, duration, final_table, message_line, notices, trial_line
+from aar.cli.view import baseline_line, duration, final_table, message_line, notices, thought_lines, trial_line
 from aar.ledger import Ledger, TrialRow
 from aar.ledger.journal import entropy, plateaus, sharing, source, talked
 from aar.settings import Settings
@@ -58,6 +58,9 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
         console.print(f"  ... {len(trials) - SHOWN} earlier trials; --json and the report list all", style="dim")
     for t in trials[-SHOWN:]:
         console.print("  " + trial_line(t), highlight=False, soft_wrap=not console.is_terminal)
+    if row["status"] in ("running", "stopped"):
+        for line in thought_lines(ledger, chosen):
+            console.print("  " + line, highlight=False)
     console.print(_spent(ledger, chosen), style="dim", highlight=False, soft_wrap=not console.is_terminal)
     messages, now = ledger.messages(chosen), outlook(ledger, chosen, trials)
     if row["status"] in ("running", "stopped"):

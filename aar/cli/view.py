@@ -162,12 +162,13 @@ class View:
         lines: list[RenderableType] = [
             Text.from_markup("  " + trial_line(t), overflow="ellipsis") for t in trials if t.finished is None
         ]
+        lines += [Text("  " + line, overflow="ellipsis") for line in thought_lines(self.ledger, self.search)]
         lines += [
             Text(line, style="dim") for a in self.ledger.attempts(self.search, "running") if (line := self._job(a))
         ]
         lines += [Text.from_markup("  " + notice, overflow="ellipsis") for notice in notices(messages)]
         done = sum(1 for t in trials if t.finished is not None and t.number > 0)
-        total = None if "trials" not in now.left else int(now.left["trials"] + now.spent["trials"])
+        total = int(now.given.get("trials", 0)) or None
         scored = [t for t in trials if t.view is not None and t.view.pgr is not None]
         best = max(scored, key=lambda t: t.view.accuracy if t.view else 0.0, default=None)
         parts = [f"{done}/{total}" if total else f"{done} trials", duration(time.time() - self.began)]
@@ -197,6 +198,17 @@ class View:
         step = f"step {last['step']:.0f}/{last['steps']:.0f}"
         speed = f"loss {short(float(last['loss']))}   {last['examples_s']:.0f}/s"
         return f"{head}   seed {last['seed']:.0f}   {step}   {speed}"
+
+
+def thought_lines(ledger: Ledger, search: str) -> list[str]:
+    """What the model talks about: `◌ t7  llm  researcher 2 thinks   3 answers`."""
+    lines = []
+    for number in ledger.begun(search):
+        turns = ledger.turns(search, number)
+        said = sum(1 for r in turns if r["role"] == "assistant")
+        voice = turns[0]["body"]["about"]["voice"] + 1
+        lines.append(f"◌ t{number}  llm  researcher {voice} thinks   {said} answer{'' if said == 1 else 's'}")
+    return lines
 
 
 def baseline_line(view: PublicScore) -> str:

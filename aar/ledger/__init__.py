@@ -6,7 +6,8 @@ writes carry the lease's fence and fail with `LeaseLost` once somebody else has 
 
 from aar.ledger.lease import LeaseHeld, LeaseLost
 from aar.ledger.records import Message, TrialRow, UnitRow
+from aar.ledger.spending import TalkCost
 from aar.ledger.store import Ledger
 from aar.ledger.writer import Heeding, Lease
 
-__all__ = ["Heeding", "Lease", "LeaseHeld", "LeaseLost", "Ledger", "Message", "TrialRow", "UnitRow"]
+__all__ = ["Heeding", "Lease", "LeaseHeld", "LeaseLost", "Ledger", "Message", "TalkCost", "TrialRow", "UnitRow"]

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, func, select
 
 from aar.ledger import tables as t
+
+
+class TalkCost(NamedTuple):
+    """Tokens in and out, and dollars where the price is known."""
+
+    tokens: int
+    usd: float
 
 
 class Spending:
@@ -47,12 +55,13 @@ class Spending:
         with self.reading() as c:
             return {number: (float(seconds), float(gpu)) for number, seconds, gpu in c.execute(sums).all()}
 
-    def talk_costs(self, search: str) -> dict[int, float]:
-        """Dollars that the conversation about each trial cost, where the price is known."""
+    def talk_costs(self, search: str) -> dict[int, TalkCost]:
+        """What the conversation about each trial cost."""
         s = t.turns
-        sums = select(s.c.trial, func.sum(s.c.usd)).where(s.c.search == search).group_by(s.c.trial)
+        columns = (func.sum(s.c.tokens_in + s.c.tokens_out), func.sum(s.c.usd))
+        sums = select(s.c.trial, *columns).where(s.c.search == search).group_by(s.c.trial)
         with self.reading() as c:
-            return {number: float(usd or 0.0) for number, usd in c.execute(sums).all()}
+            return {number: TalkCost(int(tokens), float(usd or 0.0)) for number, tokens, usd in c.execute(sums).all()}
 
     def wall(self, search: str, since: float | None) -> float:
         """Wall seconds recorded after `since` (unix seconds; None: all)."""
@@ -62,9 +71,10 @@ class Spending:
             return float(c.execute(total.where(s.c.at > since) if since is not None else total).scalar_one())
 
     def talked(self, search: str) -> dict[str, float]:
-        """What conversations cost: tokens in and out, dollars where the price is known, seconds."""
+        """What conversations cost: tokens, dollars where the price is known, seconds, answers of the model."""
         s = t.turns
+        summed = {name: func.coalesce(func.sum(s.c[name]), 0) for name in ("tokens_in", "tokens_out", "usd", "seconds")}
+        said = func.count().filter(s.c.role == "assistant")
         with self.reading() as c:
-            columns = [func.coalesce(func.sum(x), 0) for x in (s.c.tokens_in, s.c.tokens_out, s.c.usd, s.c.seconds)]
-            row = c.execute(select(*columns).where(s.c.search == search)).one()
-        return dict(zip(("tokens_in", "tokens_out", "usd", "seconds"), map(float, row), strict=True))
+            row = c.execute(select(*summed.values(), said).where(s.c.search == search)).one()
+        return dict(zip((*summed, "answers"), map(float, row), strict=True))

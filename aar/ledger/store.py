@@ -170,6 +170,18 @@ class Ledger(Spending):
         found = self.rows(t.turns, *where, order=t.turns.c.trial if trial is None else t.turns.c.step)
         return [dict(r) | {"body": json.loads(r["body"])} for r in sorted(found, key=lambda r: (r["trial"], r["step"]))]
 
+    def begun(self, search: str) -> list[int]:
+        """Numbers that a conversation was begun about and that are no trials yet."""
+        with self.reading() as c:
+            trials = select(t.trials.c.number).where(t.trials.c.search == search)
+            where = (t.turns.c.search == search, t.turns.c.trial.not_in(trials))
+            return sorted(c.execute(select(t.turns.c.trial).where(*where).distinct()).scalars())
+
+    def voices(self, search: str) -> dict[int, int]:
+        """Which researcher talked about each trial."""
+        first = self.rows(t.turns, t.turns.c.search == search, t.turns.c.step == 0, order=t.turns.c.trial)
+        return {r["trial"]: int(json.loads(r["body"])["about"]["voice"]) for r in first}
+
     def openings(self, data_digest: str) -> int:
         """How often the sealed split of this data was opened, over all searches."""
         with self.reading() as c:

@@ -200,7 +200,7 @@ def _curve(
     last = max((t.finished or 0.0 for t in trials), default=0.0)
     costs, talk = ledger.costs(search, last), ledger.talk_costs(search)
     spent = [costs.get(t.number, (0.0, 0.0))[1 if gpu else 0] for t in trials[1:]]
-    usd = [talk.get(t.number, 0.0) for t in trials[1:]]
+    usd = [talk[t.number].usd if t.number in talk else 0.0 for t in trials[1:]]
     return Curve(
         search, arm, seed, float(values[0]), best, np.cumsum(spent), np.cumsum(usd), _confirmed(ledger, search, unit)
     )

@@ -55,7 +55,8 @@ def test_an_outlook_by_hand(lease: Lease) -> None:
     assert now.spent["trials"] == 3 and now.spent["hours"] == pytest.approx(1300 / 3600)
     assert now.spent["gpu_hours"] == pytest.approx(660 / 3600)
     # Finished trials took 150 s and 280 GPU seconds on average; t3 has had 50 s and 100 GPU seconds of that.
-    assert now.reserved == pytest.approx({"hours": 100 / 3600, "gpu_hours": 180 / 3600})
+    nothing = {"trials": 0, "tokens": 0, "usd": 0}
+    assert now.reserved == pytest.approx({"hours": 100 / 3600, "gpu_hours": 180 / 3600} | nothing)
     assert now.left == pytest.approx({"trials": 7, "hours": 2200 / 3600, "gpu_hours": (3600 - 840) / 3600})
     # 300 s of wall time since the first trial, for two finished: 150 s each. 7 trials; 2200 / 150; 2760 / 280.
     assert (now.more, now.limit) == (7, "trials")
@@ -123,6 +124,34 @@ def test_tokens_and_dollars_are_the_sum_over_turns(lease: Lease) -> None:
     lease.turn(2, 1, "assistant", {}, usd=0.1)
     dear = under(lease, usd=1.0)
     assert (dear.more, dear.limit) == (2, "usd"), "20 cents a trial, whatever sums of fractions leave over"
+
+
+def test_what_is_thought_about_is_reserved_as_what_runs_is(lease: Lease) -> None:
+    three_trials(lease)
+    lease.set_trial(3, seconds=150.0, **DONE)
+    for trial, tokens, usd in ((1, 900, 0.2), (2, 1100, 0.4), (4, 300, 0.4)):
+        lease.turn(trial, 0, "assistant", {}, tokens_in=tokens - 100, tokens_out=100, usd=usd)
+    now = under(lease, trials=5)
+    # t4 is no trial yet: conversations that are over cost 1000 tokens and $.30, trials 150 s and 220 GPU seconds.
+    expected = {"trials": 1, "hours": 150 / 3600, "gpu_hours": 220 / 3600, "tokens": 700, "usd": 0}
+    assert now.reserved == pytest.approx(expected) and now.left == {"trials": 1} and now.spent["trials"] == 3
+    assert not under(lease, trials=4).one_more and not under(lease, tokens=3000).one_more
+    assert under(lease, tokens=3001).one_more and under(lease, usd=1.01).one_more
+    two = outlook(lease.ledger, "s-1", lease.ledger.trials("s-1"), thinking=(4, 5))
+    assert two.reserved["trials"] == 2 and two.reserved["tokens"] == 1700
+
+
+def test_an_answer_is_afforded_with_those_that_others_wait_for(lease: Lease) -> None:
+    lease.turn(1, 0, "assistant", {}, tokens_in=90, tokens_out=10, usd=1.0)
+    lease.turn(1, 1, "tool", {})
+    lease.turn(2, 0, "assistant", {}, tokens_in=290, tokens_out=10, usd=2.0)
+    cases: list[tuple[dict[str, float], int, bool]] = [
+        ({"tokens": 401}, 0, True), ({"tokens": 600}, 1, False), ({"tokens": 601}, 1, True), ({"usd": 6.0}, 2, False),
+        ({"usd": 6.1}, 2, True),
+    ]  # fmt: skip
+    for budget, others, enough in cases:
+        lease.set_search(plan=canonical_json(budget))
+        assert afford(lease.ledger, "s-1", others) is enough, (budget, others)
 
 
 def test_another_budget_is_recorded_and_kept(tmp_path: Path) -> None:

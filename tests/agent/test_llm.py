@@ -44,10 +44,10 @@ class Found:
 
 
 def searched(
-    folder: Path, script: Callable[[Json, int], Any], trials: int = 1, product: str = "", **plan: Any
+    folder: Path, script: Callable[[Json, int], Any], trials: int = 1, product: str = "", slots: int = 1, **plan: Any
 ) -> Found:
     """A search of so many trials whose researcher is this model."""
-    with serving(script) as server, searching(folder, product=product) as here:
+    with serving(script) as server, searching(folder, slots=slots, product=product) as here:
         whole = {"researcher": "llm", "model": "openai:gpt-4.1-mini", "base_url": server.url, "confirm_top": 0} | plan
         search = here.create(folder, trials=trials, **whole)
         here.work(search)

@@ -6,17 +6,18 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from aar.agent.families import families, near
 from aar.agent.llm.evidence import DIRECTIONS, direction
 from aar.agent.mixed import FLOOR, Credit, Mixed, credits, shares
-from aar.agent.researchers import Situation
+from aar.agent.researchers import Situation, Thought
 from aar.ledger import TrialRow
 from aar.ledger.journal import PATIENCE, entropy, family, plateaus, source
 from aar.types import Author, Hypothesis, Recipe, TrialStatus, canonical_json
-from tests.agent.models import fixed, garbage, proposal, scripted
+from tests.agent.models import garbage, proposal, scripted
 from tests.agent.test_llm import searched
 from tests.agent.test_researchers import NAIVE_ROW, now
 from tests.oversight.chatserver import calls
@@ -29,6 +30,12 @@ def logconf(a: float) -> Recipe:
 
 def of(number: int, name: Author, accuracy: float | None) -> TrialRow:
     return row(number, logconf(number / 100), accuracy, author=name)
+
+
+def shared(mixed: Mixed, now: Situation) -> dict[str, Any]:
+    made = mixed.propose(now)
+    assert isinstance(made, Hypothesis) and made.shares is not None
+    return dict(made.shares)
 
 
 class Said:
@@ -70,12 +77,31 @@ def test_shares_follow_the_credit_keep_the_floor_and_sum_to_one() -> None:
 
 def test_the_choice_depends_on_seed_and_number_alone_and_is_written_down() -> None:
     rows = [NAIVE_ROW, of(1, "optuna", 0.8), of(2, "llm", 0.9)]
-    made = Mixed(Said()).propose(now(rows))
-    assert made is not None and made.shares is not None and made == Mixed(Said()).propose(now(list(rows)))
-    assert set(made.shares["shares"]) == {"preset", "optuna", "random", "llm"}
-    assert set(Mixed(None).propose(now(rows)).shares["shares"]) == {"preset", "optuna", "random"}  # type: ignore[union-attr, index]
-    asked = Counter(Mixed(Said()).propose(now(rows, number=n)).shares["source"] for n in range(3, 63))  # type: ignore[union-attr, index]
+    told = shared(Mixed(Said()), now(rows))
+    assert told == shared(Mixed(Said()), now(list(rows)))
+    assert set(told["shares"]) == {"preset", "optuna", "random", "llm"}
+    assert set(shared(Mixed(None), now(rows))["shares"]) == {"preset", "optuna", "random"}
+    asked = Counter(shared(Mixed(Said()), now(rows, number=n))["source"] for n in range(3, 63))
     assert set(asked) == {"preset", "optuna", "random", "llm"}, "none is given up"
+
+
+def test_a_busy_model_is_not_asked_and_one_that_began_to_talk_goes_on() -> None:
+    rows = [NAIVE_ROW, of(1, "optuna", 0.8)]
+    busy = [shared(Mixed(Said()), now(rows, number=n)._replace(free=False)) for n in range(2, 40)]
+    assert all(set(told["shares"]) == {"preset", "optuna", "random"} for told in busy)
+    begun = [shared(Mixed(Said()), now(rows, number=n)._replace(begun=True)) for n in range(2, 20)]
+    assert {told["source"] for told in begun} == {"llm"}
+
+
+def test_shares_are_written_to_what_was_thought_out() -> None:
+    class Thinks(Said):
+        def propose(self, now: Situation) -> Thought:  # type: ignore[override]
+            return lambda: super(Thinks, self).propose(now)
+
+    thought = Mixed(Thinks()).propose(now([NAIVE_ROW])._replace(begun=True))
+    assert callable(thought)
+    made = thought()
+    assert made.rationale == "said" and made.shares is not None and made.shares["source"] == "llm"
 
 
 def test_a_mixed_search_logs_shares_and_credit_of_each_trial(tmp_path: Path) -> None:
@@ -131,14 +157,3 @@ def test_near_is_within_a_twentieth_of_the_range(a: float, close: bool) -> None:
     there = row(1, logconf(0.5), 0.8)
     assert (near(logconf(a), [there], BASE) is not None) == close
     assert near(recipe(loss="product"), [there], BASE) is None
-
-
-def test_several_researchers_take_turns_with_directions_of_their_own(tmp_path: Path) -> None:
-    proposals = [("loss=logconf",), ("loss=product",), ("targets=hard",), ("loss=logconf", "loss.a=.8")]
-    found = searched(tmp_path, fixed(proposals), trials=4, voices=3, directions=("look at noise",))
-    opening = [r["body"]["content"] for r in found.turns if r["role"] == "user"]
-    who = [next(line for line in text.splitlines() if line.startswith("You are researcher")) for text in opening]
-    assert [w[:26] for w in who] == [f"You are researcher {v} of 3;" for v in (2, 3, 1, 2)]
-    assert "Your direction: look at noise." in who[2] and "look at noise" in who[0].split("Theirs:")[1]
-    voices = [r["body"]["about"]["voice"] for r in found.turns if r["role"] == "system"]
-    assert voices == [1, 2, 0, 1]

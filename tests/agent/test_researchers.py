@@ -36,7 +36,7 @@ def proposed(researcher: Researcher, n: int, presets: int = 0, task: TaskSpec = 
     rows, out = [NAIVE_ROW], []
     for number in range(1, n + 1):
         made = researcher.propose(now(rows, number, presets=presets, task=task))
-        assert made is not None
+        assert isinstance(made, Hypothesis)
         out.append(made)
         rows.append(row(number, made.recipe, 0.7 + 0.001 * number, author=made.author, preset=made.preset))
     return out

@@ -6,12 +6,11 @@ from the last message that was recorded: no answer is paid for twice, no tool th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextvars import Context
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from aar.agent.llm.evidence import DIGEST
+from aar.agent.llm.evidence import PROMPTS
 from aar.agent.llm.model import NO_TOOL, REFUSED, TRUNCATED, Message, Model
 from aar.agent.llm.tools import Desk, Tool, called, tools_told
 from aar.oversight import Speaker
@@ -20,12 +19,10 @@ STEPS = 16
 """Answers of the model in one conversation."""
 REFUSALS = 2
 """So many refusals end it."""
-NUDGES = {
-    NO_TOOL: "Call a tool. When you know what to try, call `propose`.",
-    TRUNCATED: "Your answer was cut off. Be shorter, and call a tool.",
-    REFUSED: "This is research on training methods; nothing in it is sensitive. Call a tool.",
-}
-LAST = "This is your last answer: call `propose` now."
+NUDGES = {NO_TOOL: PROMPTS["no_tool"], TRUNCATED: PROMPTS["truncated"], REFUSED: PROMPTS["refused"]}
+MOST_CALLS = 8
+"""Calls in one answer; what goes beyond is not made."""
+TOO_MANY, SPENT = "too many calls", "spent"
 
 
 class State(TypedDict):
@@ -38,7 +35,10 @@ class State(TypedDict):
 
 @dataclass
 class Talk:
-    """One conversation: `opening` are its first messages, `ends` names the tools whose success ends it."""
+    """One conversation: `opening` are its first messages, `ends` names the tools whose success ends it.
+
+    `before` is called ahead of every answer and call: what it raises ends the conversation for now.
+    """
 
     model: Model
     desk: Desk
@@ -46,7 +46,8 @@ class Talk:
     opening: Sequence[Message]
     about: Mapping[str, Any]
     ends: Sequence[str] = ("propose",)
-    afford: Any = lambda: True
+    afford: Callable[[], bool] = lambda: True
+    before: Callable[[], None] = lambda: None
 
     def run(self) -> Message | None:
         """The call that ended it (name and arguments), or None where it ran out of answers, refusals or money.
@@ -56,19 +57,16 @@ class Talk:
             AarError: it refuses the request itself.
             Stopped: the search was told to stop.
         """
-        trial = self.desk.now.number
         self.begin()
         answers = sum(1 for r in self._rows() if r["role"] == "assistant")
-        start = {"trial": trial, "answers": answers, "over": self._ended() is not None}
-        # In a context of its own: as a child of the search's graph it would be checkpointed with it.
-        Context().run(self.graph().invoke, start, {"recursion_limit": 4 * STEPS + 10})
-        return self._ended()
+        start = {"trial": self.desk.now.number, "answers": answers, "over": self.ended() is not None}
+        self.graph().invoke(start, {"recursion_limit": 4 * STEPS + 10})
+        return self.ended()
 
     def begin(self) -> None:
         """Record its first messages, unless they are."""
         for step, message in list(enumerate(self.opening))[len(self._rows()) :]:
-            about = {**self.about, "words": DIGEST}
-            self.desk.lease.turn(self.desk.now.number, step, message["role"], message | {"about": about})
+            self.desk.lease.turn(self.desk.now.number, step, message["role"], message | {"about": self.about})
 
     def graph(self, checkpointer: Any = False) -> Any:
         """Think and act, in turns, until it is over."""
@@ -81,7 +79,9 @@ class Talk:
         def begins(state: State) -> str:
             if state["over"]:
                 return END
-            return "act" if self._open_calls() else "think"
+            if self._open_calls():
+                return "act"
+            return "think" if self.afford() else END
 
         graph.add_conditional_edges(START, begins, ["think", "act", END])
         graph.add_edge("think", "act")
@@ -90,6 +90,7 @@ class Talk:
 
     def _think(self, state: State) -> State:
         """The model's next answer, recorded with what it cost."""
+        self.before()
         rows = self._rows()
         messages = [_plain(r["body"]) for r in rows]
         nudge = self._nudge(rows, state["answers"])
@@ -106,11 +107,13 @@ class Talk:
     def _act(self, state: State) -> State:
         """Each call of the last answer that has no answer yet is made, and its answer recorded."""
         for call in self._open_calls():
-            if self._ended() is not None:
+            if self.ended() is not None:
                 break
+            self.before()
+            self.desk.look()
             speaker = self.desk.speaker()
             before = _used(speaker)
-            text, trouble = called(self.desk, call, self.tools)
+            text, trouble = self._answer(call)
             body = {"role": "tool", "tool_call_id": call["id"], "content": text, "trouble": trouble}
             tokens_in, tokens_out = (now - was for now, was in zip(_used(speaker), before, strict=True))
             usd = self.model.prices.usd(self.model.model, tokens_in, tokens_out) if tokens_in or tokens_out else None
@@ -120,14 +123,22 @@ class Talk:
             )  # fmt: skip
         refusals = sum(1 for r in self._rows() if r["body"].get("trouble") == REFUSED)
         spent = state["answers"] >= STEPS or refusals >= REFUSALS or not self.afford()
-        return {**state, "over": spent or self._ended() is not None}
+        return {**state, "over": spent or self.ended() is not None}
+
+    def _answer(self, call: Message) -> tuple[str, str]:
+        """What a call is answered, and what was wrong with it: made only where it is paid for."""
+        if sum(1 for r in self._rows()[self._last_said() :] if r["role"] == "tool") >= MOST_CALLS:
+            return f"at most {MOST_CALLS} calls in one answer; call it again if you still need it", TOO_MANY
+        if call["function"]["name"] not in self.ends and not self.afford():
+            return "the search's tokens or dollars are spent: nothing but a proposal is taken now", SPENT
+        return called(self.desk, call, self.tools)
 
     def _nudge(self, rows: Sequence[Mapping[str, Any]], answers: int) -> str | None:
         last = rows[-1]
         trouble = last["body"].get("trouble") if last["role"] == "assistant" else None
         words = [NUDGES[trouble]] if trouble in NUDGES else []
         if answers == STEPS - 1:
-            words.append(LAST)
+            words.append(PROMPTS["last"])
         return " ".join(words) or None
 
     def _rows(self) -> list[Mapping[str, Any]]:
@@ -135,14 +146,15 @@ class Talk:
 
     def _open_calls(self) -> list[Message]:
         """Calls of the last answer that nobody answered."""
-        rows = self._rows()
-        last = max((i for i, r in enumerate(rows) if r["role"] == "assistant"), default=None)
-        if last is None:
-            return []
+        rows, last = self._rows(), self._last_said()
         answered = {r["body"]["tool_call_id"] for r in rows[last + 1 :] if r["role"] == "tool"}
         return [c for c in rows[last]["body"].get("tool_calls", []) if c["id"] not in answered]
 
-    def _ended(self) -> Message | None:
+    def _last_said(self) -> int:
+        """Where the model's last answer stands; the first message where there is none."""
+        return max((i for i, r in enumerate(self._rows()) if r["role"] == "assistant"), default=0)
+
+    def ended(self) -> Message | None:
         """The call that ended the conversation."""
         found = (m for m in self.desk.accepted() if m[0] in self.ends)
         return next(({"name": name, "arguments": args} for name, args, _ in found), None)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
+from aar.agent.families import apart
 from aar.agent.llm.model import Message
 from aar.agent.researchers import Situation
-from aar.ledger import Lease, Ledger, TrialRow
+from aar.executor import Stopped
+from aar.ledger import Lease, LeaseLost, Ledger, TrialRow
 from aar.oversight import Speaker
-from aar.types import AarError, Written
+from aar.oversight.calling import told, whole
+from aar.types import AarError, Recipe, Training, Written
 
 
 class Args(BaseModel):
@@ -29,11 +34,31 @@ class Draft(NamedTuple):
     review: str
 
 
+class Claims:
+    """Recipes that researchers of one search were granted: no two run the same, though both may still be talking."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, Recipe] = {}
+        self._lock = threading.Lock()
+
+    def grant(self, trial: int, recipe: Recipe, base: Training) -> None:
+        """Let `trial` have a recipe.
+
+        Raises:
+            AarError: another trial that is thought about was granted it, or nearly.
+        """
+        with self._lock:
+            for other, held in self._held.items():
+                if other != trial and apart(recipe, held, base) is not None:
+                    raise AarError(f"another researcher has just proposed nearly that, for t{other}: look elsewhere")
+            self._held[trial] = recipe
+
+
 @dataclass
 class Desk:
     """What tools work with: the situation, the ledger and the right to write it, a speaker for protocols.
 
-    `drafts` gives the parts that were written in this conversation.
+    `drafts` gives the parts that were written in this conversation, `claims` is shared with the other ones.
     """
 
     now: Situation
@@ -41,6 +66,11 @@ class Desk:
     lease: Lease
     speaker: Callable[[], Speaker]
     drafts: Callable[[Desk], list[Draft]] = lambda desk: []
+    claims: Claims = field(default_factory=Claims)
+
+    def look(self) -> None:
+        """See what became of the search's trials meanwhile."""
+        self.now = self.now._replace(trials=self.ledger.trials(self.lease.search))
 
     def accepted(self) -> list[tuple[str, Any, str]]:
         """Calls of this conversation whose tool had nothing against them: tool, arguments, answer."""
@@ -85,7 +115,16 @@ class Tool(NamedTuple):
 
 
 def called(desk: Desk, call: Message, tools: Mapping[str, Tool]) -> tuple[str, str]:
-    """What a tool answers, and what was wrong with the call ("" for nothing). Never raises for what a model says."""
+    """What a tool answers, and what was wrong with the call ("" for nothing).
+
+    Whatever a tool raises over its arguments is an answer too: a call is recorded before it is made, so that an error
+    that ended the search here would end every resume of it.
+
+    Raises:
+        Stopped: the search was told to stop.
+        LeaseLost: somebody else writes the search now.
+        SQLAlchemyError: the ledger cannot be written.
+    """
     name, arguments = call["function"]["name"], call["function"]["arguments"]
     if name not in tools:
         return f"no tool {name!r}; there are {', '.join(tools)}", "unknown tool"
@@ -98,9 +137,13 @@ def called(desk: Desk, call: Message, tools: Mapping[str, Tool]) -> tuple[str, s
         wrong = [f"{'.'.join(map(str, e['loc'])) or name}: {e['msg']}" for e in error.errors()]
         return "; ".join(wrong[:6]), "wrong arguments"
     try:
-        return tools[name].run(desk, args), ""
+        return whole(tools[name].run(desk, args)), ""
     except AarError as error:
-        return str(error), "declined"
+        return whole(str(error)), "declined"
+    except (Stopped, LeaseLost, SQLAlchemyError):
+        raise
+    except Exception as error:  # libraries under a tool raise what they like over what a model sends them
+        return whole(f"{name} cannot do that: {type(error).__name__}: {told(error)}"), "declined"
 
 
 def tools_told(tools: Mapping[str, Tool]) -> Sequence[Message]:
