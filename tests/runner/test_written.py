@@ -282,7 +282,7 @@ def test_a_written_student_never_runs_where_truth_is(bench: Bench) -> None:
 
 
 def test_what_is_applied_has_the_adapters_that_were_trained(bench: Bench) -> None:
-    for student in ("standard", "lora"):
+    for student in ("finetune", "lora"):
         recipe = Recipe(student=Part(name=student)).carrying(mine())
         whole = planned(bench, fill(recipe, bench.problem.task.training.strong))
         learnt = {u.seed: SimpleNamespace(outputs={"weights": "0" * 64}) for u in whole.units}
