@@ -96,6 +96,7 @@ def test_the_longest_name_gives_the_price_and_an_unknown_model_has_none(tmp_path
     assert prices.of("openai:gpt-4.1-mini-2025-04-14") == prices.models["openai:gpt-4.1-mini"]
     assert prices.usd("openai:gpt-4.1-mini", 1_000_000, 500_000) == pytest.approx(0.4 + 0.8)
     assert prices.of("ollama:qwen") is None and prices.usd("ollama:qwen", 5, 5) is None
+    assert prices.of("router/openai:gpt-4.1-mini") is None, "what it is sold for elsewhere is not known"
     own = tmp_path / "prices.yaml"
     own.write_text("date: 2026-11-01\nmodels: {local: {in: 0, out: 2}}\n")
     assert load_prices(own).usd("local-7b", 10, 1_000_000) == 2
@@ -109,12 +110,14 @@ def test_the_longest_name_gives_the_price_and_an_unknown_model_has_none(tmp_path
     [
         ("date: 2026-11-01\n", "models"),
         ("models: {a: {in: -1, out: 0}}\ndate: 2026-01-01\n", "models.a.in"),
+        ("models: {a: {in: 0, out: -1}}\ndate: 2026-01-01\n", "models.a.out"),
+        ("\udcff", "not YAML"),
         ("a: [", "not YAML"),
     ],
 )
 def test_a_table_that_is_none_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "p.yaml"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(AarError, match=told):
         load_prices(path)
     with pytest.raises(AarError, match=str(SHIPPED)):
