@@ -92,7 +92,7 @@ def outlook(
         "usd": talked["usd"],
     }  # fmt: skip
     ran = [t for t in trials if t.number > 0 and t.finished is not None and t.seconds > 0]
-    running = [t for t in trials if t.number > 0 and t.finished is None and t.status is not TrialStatus.WAITING]
+    running = [t for t in trials if t.finished is None and t.status is not TrialStatus.WAITING]
     took = [costs.get(t.number, (0.0, 0.0)) for t in ran]
     seconds, gpu = _mean([t.seconds for t in ran]), _mean([g for _, g in took])
     ahead = [*(t.number for t in running), *thinking]
