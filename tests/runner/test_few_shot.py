@@ -12,8 +12,8 @@ import aar.runner.plan
 import aar.runner.trial
 from aar.agent.run import opened
 from aar.runner.bench import Bench, Problem
-from aar.runner.controls import matched_noise, shuffled
 from aar.runner.few_shot import asking
+from aar.runner.other_answers import matched_noise, shuffled
 from aar.runner.plan import Planned, Planner
 from aar.runner.trial import Runner
 from aar.runner.units import ensure

@@ -23,7 +23,7 @@ from aar.ledger import Ledger
 from aar.methods import fill, read_part, short
 from aar.report import write_report
 from aar.runner.bench import Bench
-from aar.runner.controls import matched_noise
+from aar.runner.other_answers import matched_noise
 from aar.runner.plan import Planned
 from aar.runner.store import Store
 from aar.runner.trial import Runner
