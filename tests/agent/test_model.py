@@ -101,6 +101,7 @@ def test_a_model_is_charged_under_its_own_name_and_an_unknown_one_has_no_price(t
     others = ("gpt-5-pro", "gpt-4o-audio-preview", "gpt-4o-realtime-preview-2024-12-17", "gpt-5.1", "gpt-4.1-minix")
     assert {name: prices.of(f"openai:{name}") for name in others} == dict.fromkeys(others)
     assert prices.of("ollama:qwen") is None and prices.usd("ollama:qwen", 5, 5) is None
+    assert prices.of("router/openai:gpt-4.1-mini") is None, "what it is sold for elsewhere is not known"
     own = tmp_path / "prices.yaml"
     own.write_text("date: 2026-11-01\nmodels: {local-7b: {in: 0, out: 2}}\n")
     assert load_prices(own).usd("local-7b", 10, 1_000_000) == 2
@@ -127,12 +128,14 @@ def test_a_server_of_ones_own_is_not_charged_at_a_vendors_price(
     [
         ("date: 2026-11-01\n", "models"),
         ("models: {a: {in: -1, out: 0}}\ndate: 2026-01-01\n", "models.a.in"),
+        ("models: {a: {in: 0, out: -1}}\ndate: 2026-01-01\n", "models.a.out"),
+        ("\udcff", "not YAML"),
         ("a: [", "not YAML"),
     ],
 )
 def test_a_table_that_is_none_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "p.yaml"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(AarError, match=told):
         load_prices(path)
     with pytest.raises(AarError, match=str(SHIPPED)):
