@@ -1,6 +1,6 @@
-"""The experiment behind docs/researcher.md: `python -m tests.researcher_figures [FIRST [LAST [ARMS]]]`.
+"""The experiments of docs/researcher.md: `python -m tests.researcher_figures [TASK [FIRST [LAST [ARMS]]]]`.
 
-Four researchers (or ARMS of them, parted by commas) on polarity-quick, search seeds FIRST to LAST (0 to 9), into
+Four researchers (or ARMS, parted by commas) on TASK (polarity-quick), search seeds FIRST to LAST (0 to 9), into
 AAR_WORKSPACE. It is `aar experiment` with real jobs that are forked from one process instead of started anew. The model
 of the arms mixed and llm is scripted (`tests.agent.models`): it reads the journal it is sent and moves the best trial a
 step. That says what reading the evidence can be worth, not what any language model would do. Killed, the same command
@@ -23,8 +23,8 @@ PORT = 8735
 UNHEARD = "http://127.0.0.1:9"
 
 
-def main(first: int, last: int, arms: Sequence[str]) -> None:
-    """Run these arms on these search seeds."""
+def main(name: str, first: int, last: int, arms: Sequence[str]) -> None:
+    """Run these arms on these search seeds of a task."""
     from tests.warm import warm
 
     with tempfile.TemporaryDirectory() as folder, warm(f"{folder}/socket") as command:
@@ -40,7 +40,7 @@ def main(first: int, last: int, arms: Sequence[str]) -> None:
         vars(running)["choose"] = lambda settings: (ProcessSandbox(command=command), "process: forked")
         settings = Settings(tracking_uri=UNHEARD, sandbox="process", slots=1, threads=1)
         settings.root.mkdir(parents=True, exist_ok=True)
-        ledger, task = Ledger(settings.ledger_url), load_task("polarity-quick")[0]
+        ledger, task = Ledger(settings.ledger_url), load_task(name)[0]
         port = PORT + first
         with serving(scripted(competent), port):
             plan = running.Plan(trials=TRIALS, confirm_top=1, controls=False, model="scripted")
@@ -56,5 +56,5 @@ def main(first: int, last: int, arms: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    first, last, arms = [*sys.argv[1:], *("0", "9", ",".join(ARMS))[len(sys.argv) - 1 :]]
-    main(int(first), int(last), arms.split(","))
+    said = [*sys.argv[1:], *("polarity-quick", "0", "9", ",".join(ARMS))[len(sys.argv) - 1 :]]
+    main(said[0], int(said[1]), int(said[2]), said[3].split(","))
