@@ -219,9 +219,9 @@ def test_weak_labels_that_were_given_have_no_seeds(bench: Bench, monkeypatch: py
         scored(bench, "fresh:weak", "dev", 3999, to=3500)
 
 
-def test_without_a_gap_the_order_has_no_verdict(bench: Bench) -> None:
+def test_without_a_gap_the_spread_has_no_verdict(bench: Bench) -> None:
     fresh = views_of(bench)["fresh"]
-    made = audited(bench, fresh=fresh.model_copy(update={"ceiling": fresh.weak}))["row order"]
+    made = audited(bench, fresh=fresh.model_copy(update={"ceiling": fresh.weak}))["spread over seeds"]
     assert made.passed is None and "there is no gap to hold that against" in made.words
 
 

@@ -237,7 +237,7 @@ def test_a_control_that_fails_is_no_score_and_ends_nothing(tmp_path: Path) -> No
     noise = [c for c in row["views"]["controls"] if c["name"] == "matched_noise"]
     assert len(noise) == 2 and all("could not be run: control job failed" in c["words"] for c in noise)
     assert all(c["accuracy"] is None and c["flag"] is None for c in noise)
-    assert sum(c["accuracy"] is not None for c in row["views"]["controls"]) == 3
+    assert sum(c["accuracy"] is not None for c in row["views"]["controls"]) == 4
 
 
 @pytest.mark.parametrize(("sets", "plan"), [(["seeds.controls=0"], {}), ([], {"controls": False})])
