@@ -16,7 +16,7 @@ import yaml
 
 from aar.agent.graph import Loop
 from aar.agent.inbox import LATE, LEAVE, MOST_WAITING, Inbox
-from aar.agent.researchers import Situation
+from aar.agent.researchers import Situation, Steering
 from aar.agent.run import opened
 from aar.executor import Executor, Stopped
 from aar.ledger import Message
@@ -337,7 +337,7 @@ def test_words_answer_what_was_asked_before_them_and_are_shown_once_they_were_se
     inbox.bench.lease.ask("More epochs?", 1)
     assert inbox.steering() == ()
     inbox.heed()
-    assert (inbox.steering(), inbox.questions()) == (("shorter",), ("More epochs?",))
+    assert (inbox.steering(), inbox.questions()) == ((Steering("shorter"),), ("More epochs?",))
 
 
 def test_proposals_are_taken_up_in_the_order_they_came(inbox: Inbox) -> None:

@@ -55,7 +55,7 @@ def problems(code: Written) -> list[str]:
     except SyntaxError as error:
         return [*found, f"line {error.lineno}: syntax: {error.msg}"]
     except (ValueError, RecursionError, MemoryError) as error:
-        return [*found, f"source: cannot be parsed: {error}"]
+        return [*found, f"source: cannot be parsed: {str(error) or 'it is nested too deeply'}"]
     return [*found, *_top(tree), *_words(tree), *_function(tree, code), *_parameters(tree, code)]
 
 

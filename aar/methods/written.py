@@ -78,6 +78,8 @@ def read_part(text: str, where: str = "the part") -> Written:
         ast.parse(text)
     except SyntaxError as error:
         raise AarError(f"{where}: line {error.lineno}: syntax: {error.msg}") from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise AarError(f"{where}: cannot be parsed: {str(error) or 'it is nested too deeply'}") from None
     header = _header(text)
     if not isinstance(header, dict):
         raise AarError(

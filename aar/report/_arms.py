@@ -280,7 +280,7 @@ def _differences(curves: Mapping[str, Sequence[Curve]]) -> list[Difference]:
 def _difference(curves: Mapping[str, Sequence[Curve]], first: str, second: str, pairs: int) -> Difference:
     a, b = ({c.seed: c for c in curves[arm]} for arm in (first, second))
     shared = [s for s in a if s in b]
-    paired = len(shared) >= 2 and len(shared) == len(a) == len(b)
+    paired = len(shared) == len(a) == len(b)
 
     def less(values: Mapping[int, float | None], others: Mapping[int, float | None]) -> Mean | None:
         if paired:

@@ -202,7 +202,7 @@ def test_more_seeds_than_planned_are_named_unless_the_block_has_them(bench: Benc
     for seed, passed in ((3002, True), (4001, False)):
         (row,) = (r for r in bench.ledger.scores(bench.search, "dev") if (r["arm"], r["seed"]) == ("t1", 3001))
         with bench.ledger.engine.begin() as c:
-            c.execute(insert(s).values(**row | {"seed": seed}))
+            c.execute(insert(s).values(**dict(row) | {"seed": seed}))
         try:
             assert audited_seeds(bench).passed is passed, seed
         finally:

@@ -13,6 +13,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,13 +29,14 @@ from aar.runner.plan import Planned
 from aar.runner.store import Store
 from aar.runner.trial import Runner
 from aar.runner.units import ensure
-from aar.runner.written import _blind, students
+from aar.runner.written import SMOKE_ROWS, _blind, _few, _predicting, students
 from aar.sandbox.process import ProcessSandbox
 from aar.tracking._about import About
 from aar.tracking._claim import claim
 from aar.tracking._words import trial_words
 from aar.types import AarError, Hypothesis, JobKind, Part, Recipe, TrialStatus
 from tests.loops import FAST, Child, Searching, launches, ledger_of, searching, write_task
+from tests.rows import BASE
 from tests.written import MINE, TWICE, mine
 
 CHILD = mine("a * cross", "2 * a * cross").model_copy(update={"parent": mine().digest})
@@ -281,12 +283,38 @@ def test_a_written_student_never_runs_where_truth_is(bench: Bench) -> None:
     assert ceiling.spec.recipe.schedule == recipe.schedule and not ceiling.spec.untrusted
 
 
+def test_what_is_applied_has_the_adapters_that_were_trained(bench: Bench) -> None:
+    for student in ("finetune", "lora"):
+        recipe = Recipe(student=Part(name=student)).carrying(mine())
+        whole = planned(bench, fill(recipe, bench.problem.task.training.strong))
+        learnt = {u.seed: SimpleNamespace(outputs={"weights": "0" * 64}) for u in whole.units}
+        applied = _predicting(bench, whole, learnt)  # type: ignore[arg-type]
+        assert applied.spec.training is not None and (applied.spec.training.lora is not None) == (student == "lora")
+
+
+def test_a_smoke_run_is_the_code_alone_on_a_few_rows_for_one_epoch(bench: Bench) -> None:
+    recipe = Recipe(targets=Part(name="hard"), student=Part(name="lora")).carrying(mine())
+    weak = Runner(bench).weak(bench.seeds("search", 1))[0].outputs
+    recipe = fill(recipe, bench.problem.task.training.strong)
+    made = _few(bench, recipe, None, {name: weak[name] for name in ("transfer", "prior")})
+    spec = made.spec
+    assert spec.kind is JobKind.SMOKE and spec.rows == {"transfer": SMOKE_ROWS} and spec.predict == ()
+    assert spec.recipe is not None and spec.recipe == fill(Recipe().carrying(mine()), spec.training or BASE)
+    assert spec.training is not None and spec.training.epochs == 1
+    text = bench.problem.store.path(spec.inputs["transfer.jsonl"]).read_text().splitlines()
+    assert text == bench.problem.prepared.text_file("transfer").read_text().splitlines()[:SMOKE_ROWS]
+    (unit,) = made.units
+    labels = bench.problem.store.array(weak["transfer"], bench.problem.classes)[:SMOKE_ROWS]
+    assert (bench.problem.store.array(unit.inputs["weak0"], bench.problem.classes) == labels).all()
+
+
 def test_what_a_job_hands_back_is_bounded_by_its_model(bench: Bench) -> None:
     kept: list[Any] = []
     real = bench.sandbox.run
     bench.sandbox.run = lambda launch, cancel: kept.append(launch) or real(launch, cancel)  # type: ignore
     recipe = fill(Recipe().carrying(mine("a * cross", "3 * a * cross")), bench.problem.task.training.strong)
-    Runner(bench).students(recipe, bench.seeds("search", 1))
+    (done,) = Runner(bench).students(recipe, bench.seeds("search", 1)).values()
+    assert "weights" not in done.outputs, "nobody is to look for what is not kept"
     learning, applying = kept
     (blob,) = (o for o in learning.outputs if o.kind == "blob")
     assert learning.untrusted and not applying.untrusted

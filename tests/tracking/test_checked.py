@@ -131,8 +131,9 @@ def test_a_reason_is_held_against_what_was_known_when_it_was_given(ledger: Ledge
     assert words(check_reason(now, moved)) == "next: t1 with lr .001→.002", "the sampler's words are no claim"
     moved = moved.model_copy(update={"author": "llm"})
     assert words(check_reason(now, moved)) == "next: t1 with lr .001→.002 (not checked: .001)"
-    paper = now.trials[0].model_copy(update={"rationale": "in the paper logconf beat product by .9 accuracy"})
-    assert words(check_reason(now, paper)) == paper.rationale, "what others measured is not of this ledger"
+    claim = "in the paper logconf beat product by .9 accuracy"
+    paper = now.trials[5].model_copy(update={"author": "preset", "rationale": claim})
+    assert words(check_reason(now, paper)) == claim, "what others measured is not of this ledger"
 
 
 def test_report_and_notes_print_what_was_checked(ledger: Ledger, settings: Settings, about: About) -> None:
