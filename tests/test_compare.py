@@ -325,7 +325,7 @@ def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, settings = load_task(write_task(tmp_path))[0], Settings(workspace=tmp_path / "ws")
-    plan = Plan(trials=2, model="openai:m", base_url="http://127.0.0.1:9")
+    plan = Plan(trials=2, model="openai:m", base_url="http://127.0.0.1:9", tokens=9, usd=1.0)
     name = name_of(spec, settings, plan)
     for same in ({"seed": 5}, {"researcher": "random"}, {"experiment": name}):
         assert name_of(spec, settings, plan.model_copy(update=same)) == name
@@ -347,8 +347,9 @@ def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
         ("optuna", 0, "mine", "complete"), ("llm", 0, "new-1", "complete"), ("optuna", 1, "new-2", "complete"),
         ("llm", 1, "new-3", "complete"),
     ]  # fmt: skip
-    assert [(p.researcher, p.seed, p.model, p.base_url) for p in made] == [
-        ("llm", 0, plan.model, plan.base_url), ("optuna", 1, None, None), ("llm", 1, plan.model, plan.base_url),
+    assert [(p.researcher, p.seed, p.model, p.base_url, p.tokens, p.usd) for p in made] == [
+        ("llm", 0, plan.model, plan.base_url, 9, 1), ("optuna", 1, None, None, None, None),
+        ("llm", 1, plan.model, plan.base_url, 9, 1),
     ]  # fmt: skip
 
 
