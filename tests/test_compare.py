@@ -19,7 +19,7 @@ from aar.report import compare, write_arms
 from aar.report._arms import Arms, as_json, mean, table
 from aar.settings import Settings
 from aar.tasks import load_task
-from aar.types import AarError, Part, Recipe
+from aar.types import AarError, Part, Recipe, TaskSpec
 from tests.ledgers import DATA, begin, confirmation, failure, job, propose, score, score_trial, task, written
 from tests.loops import Child, launches, ledger_of, write_task
 from tests.test_cli import aar
@@ -36,10 +36,10 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def search(
     ledger: Ledger, name: str, arm: str, seed: int, values: Sequence[float | str], fresh: float | None = None,
-    naive: float = 0.2, gap: bool = True, gpu_seconds: float = 0.0, **plan: Any,
+    naive: float = 0.2, gap: bool = True, gpu_seconds: float = 0.0, spec: TaskSpec | None = None, **plan: Any,
 ) -> str:  # fmt: skip
     """A complete search whose trials came to these PGRs, or to `pruned` (at .9) or `failed`; 6 s of jobs a seed."""
-    begin(ledger, name, researcher=arm, seed=seed, **plan)
+    begin(ledger, name, spec, researcher=arm, seed=seed, **plan)
     with written(ledger, name) as lease:
         propose(lease, 0)
         score_trial(lease, 0, score(naive, gap=gap))
@@ -205,12 +205,58 @@ def test_what_cannot_be_compared_is_refused(ledger: Ledger) -> None:
     ledger.create_search(id="other", task="polarity", data_digest="d", spec=_spec(ledger), plan=_plan(ledger))
     for names, message in (
         (["a"], "at least two"), (["a", "a"], "at least two"), (["a", "nowhere"], "no search 'nowhere'"),
-        (["a", "other"], "of different data"), (["a", "b", "c"], "random: two searches of one search seed"),
+        (["a", "other"], "of different data"),
+        (["a", "b", "c"], r"random: two searches of one search seed .+b and c both have seed 0.+or run one"),
         (["a", "empty"], "without trials cannot be compared"), (["a", "sst"], "of different data"),
         (["a", "bare"], "bare: naive has no result yet; see `aar status bare`"),
     ):  # fmt: skip
         with pytest.raises(AarError, match=message):
             compare(ledger, names)
+
+
+def test_searches_of_other_settings_are_refused_by_name_or_compared_with_a_word(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    strong = task().training.strong.model_copy(update={"epochs": 7})
+    pair = task().training.model_copy(update={"strong": strong})
+    seeds = task().seeds.model_copy(update={"full": 4})
+    for seed in (0, 1):
+        search(ledger, f"a-{seed}", "optuna", seed, [0.5])
+        search(ledger, f"b-{seed}", "random", seed, [0.1], spec=task().model_copy(update={"summary": "renamed"}))
+        longer = task().model_copy(update={"training": pair, "seeds": seeds})
+        search(ledger, f"c-{seed}", "random", seed, [0.1], spec=longer)
+    assert compare(ledger, ["a-0", "a-1", "b-0", "b-1"]).differs == "", "a summary changes no result"
+    names = ["a-0", "a-1", "c-0", "c-1"]
+    told = (
+        f"training.strong.epochs {task().training.strong.epochs} (a-0, a-1), 7 (c-0, c-1); seeds.full 5 (a-0, a-1), 4"
+    )
+    with pytest.raises(AarError, match=re.escape(told)):
+        compare(ledger, names)
+    found = compare(ledger, names, different=True)
+    assert told in found.notes[0] and f"from the settings, not from who proposed: {told}" in found.verdict
+    place = ["--workspace", tmp_path / "ws"]
+    assert aar("compare", *names, *place).code == 2
+    said = aar("compare", *names, "--different", *place)
+    assert said.code == 0 and said.out.count("training.strong.epochs") == 2, "beside the table and in the verdict"
+
+
+def test_a_model_without_a_price_costs_unknown_and_not_nothing(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    for seed, usd in ((0, 0.5), (1, None)):
+        search(ledger, f"l-{seed}", "llm", seed, [0.5])
+        search(ledger, f"r-{seed}", "random", seed, [0.1])
+        with written(ledger, f"l-{seed}") as lease:
+            lease.turn(1, 0, "assistant", {}, tokens_in=9, tokens_out=1, usd=usd)
+    names = ["l-0", "l-1", "r-0", "r-1"]
+    found = compare(ledger, names)
+    assert {row["arm"]: row["usd"] for row in as_json(found)["arms"]} == {"llm": None, "random": 0.0}
+    assert found.notes == ["llm: dollars unknown, no price of its model is known (`aar run --prices FILE`)"]
+    assert "dollars" not in write_arms(found, tmp_path / "c.svg").read_text()
+    said = aar("compare", *names, "--workspace", tmp_path / "ws").out
+    assert re.search(r"^llm .+ unknown$", said, re.M) and re.search(r"^random .+ 0\.00$", said, re.M), said
 
 
 def _spec(ledger: Ledger) -> str:
@@ -227,6 +273,7 @@ def test_the_chart_holds_every_arm_and_stays_inside(ledger: Ledger, tmp_path: Pa
     found = two_arms(ledger)
     drawn = write_arms(found, tmp_path / "c.svg").read_text()
     assert drawn.count("<polyline") == 4 and drawn.count('class="band optuna full"') == 2, "two panels, two arms"
+    assert drawn.count("<circle") == 5, "confirmed results in both panels, and in the legend"
     assert "job minutes" in drawn and "dollars" not in drawn and "confirmed on fresh seeds" in drawn
     points = re.findall(r'points="([^"]+)"', drawn)
     ys = [float(p.split(",")[1]) for line in points for p in line.split()]
@@ -257,6 +304,11 @@ BAD = {
     "one": (["--arms", "optuna"], "want at least two different ones"),
     "twice": (["--arms", "random,optuna,random"], "want at least two different ones"),
     "model": (["--arms", "optuna,llm"], "--arms llm: name its model"),
+    "tokens": (["--arms", "optuna,random", "--tokens", "9"], "--tokens 9: researcher optuna,random has no model"),
+    "unpriced": (
+        ["--arms", "optuna,llm", "--usd", "1", "--model", "openai:gpt-5", "--base-url", "http://127.0.0.1:9/v1"],
+        "--usd 1: no price of openai:gpt-5 is known",
+    ),
     "repeats": (["--arms", "optuna,random", "--repeats", "1"], "Invalid value for '--repeats'"),
 }
 
@@ -273,7 +325,7 @@ def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec, settings = load_task(write_task(tmp_path))[0], Settings(workspace=tmp_path / "ws")
-    plan = Plan(trials=2, model="openai:m", base_url="http://127.0.0.1:9")
+    plan = Plan(trials=2, model="openai:m", base_url="http://127.0.0.1:9", tokens=9, usd=1.0)
     name = name_of(spec, settings, plan)
     for same in ({"seed": 5}, {"researcher": "random"}, {"experiment": name}):
         assert name_of(spec, settings, plan.model_copy(update=same)) == name
@@ -295,15 +347,16 @@ def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
         ("optuna", 0, "mine", "complete"), ("llm", 0, "new-1", "complete"), ("optuna", 1, "new-2", "complete"),
         ("llm", 1, "new-3", "complete"),
     ]  # fmt: skip
-    assert [(p.researcher, p.seed, p.model, p.base_url) for p in made] == [
-        ("llm", 0, plan.model, plan.base_url), ("optuna", 1, None, None), ("llm", 1, plan.model, plan.base_url),
+    assert [(p.researcher, p.seed, p.model, p.base_url, p.tokens, p.usd) for p in made] == [
+        ("llm", 0, plan.model, plan.base_url, 9, 1), ("optuna", 1, None, None, None, None),
+        ("llm", 1, plan.model, plan.base_url, 9, 1),
     ]  # fmt: skip
 
 
 def test_a_killed_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
     workspace, task = tmp_path / "ws", str(write_task(tmp_path))
     place = ["--sandbox", "process", "--workspace", str(workspace)]
-    words = ["experiment", task, "--arms", "optuna,random", "--trials", "2", *place]
+    words = ["experiment", task, "--arms", "optuna,random", "--trials", "2", "--hours", "5", *place]
     child = Child(tmp_path / "out1", [*words, "--repeats", "2"], "submit")
     assert child.end() == -signal.SIGKILL, child.text
     again = Child(tmp_path / "out2", [*words, "--repeats", "2"])
@@ -314,6 +367,7 @@ def test_a_killed_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
             (arm, seed, "complete") for seed in (0, 1) for arm in ("optuna", "random")
         ]
         (experiment,) = {p["experiment"] for p, _ in plans}
+        assert {p["hours"] for p, _ in plans} == {5}
     starts = Counter(j["attempt"] for j in launches(workspace))
     assert set(starts.values()) == {1}, "nothing ran twice"
     ceilings = [s for j in launches(workspace) if j["kind"] == "ceiling" for s in j["seeds"] if s % 1000 < 500]

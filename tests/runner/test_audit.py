@@ -25,7 +25,7 @@ from aar.tracking._words import trial_words
 from aar.types import AuditView, Part, PublicScore, Recipe
 from tests.loops import Searching, searching
 
-CHECKS = ["constant predictions", "row order", "PGR above 1", "protected files", "seeds as planned"]
+CHECKS = ["constant predictions", "spread over seeds", "PGR above 1", "protected files", "seeds as planned"]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def test_an_honest_search_passes_and_its_figures_are_told(confirmed: tuple[Searc
     shares = Runner(bench).evidence.commonest("fresh:t1", "dev")
     assert set(shares) == {3500, 3501} and all(0.45 < v < 0.6 for v in shares.values())
     assert "of the labels the most frequent class takes .5" in made["constant predictions"].words
-    assert "2 fresh seeds, each with its own row order" in made["row order"].words
-    assert "not covered: the numbering of classes" in made["row order"].words
+    assert "2 fresh seeds, each with its own row order" in made["spread over seeds"].words
+    assert "the numbering of classes is a control of its own" in made["spread over seeds"].words
     assert made["protected files"].words.startswith("code, labels, texts are the bytes")
     assert made["seeds as planned"].words.startswith(
         "selected on 2 seeds (3000 to 3001), confirmed on 2 seeds (3500 to"
@@ -119,7 +119,7 @@ def test_a_result_that_hangs_on_the_seed_fails(bench: Bench) -> None:
         made = audited(bench)
     finally:
         scored(bench, "fresh:t1", "dev", 3501, old)
-    assert made["row order"].passed is False and "of the gap apart" in made["row order"].words
+    assert made["spread over seeds"].passed is False and "of the gap apart" in made["spread over seeds"].words
     assert made["constant predictions"].passed is True
 
 
@@ -219,9 +219,9 @@ def test_weak_labels_that_were_given_have_no_seeds(bench: Bench, monkeypatch: py
         scored(bench, "fresh:weak", "dev", 3999, to=3500)
 
 
-def test_without_a_gap_the_order_has_no_verdict(bench: Bench) -> None:
+def test_without_a_gap_the_spread_has_no_verdict(bench: Bench) -> None:
     fresh = views_of(bench)["fresh"]
-    made = audited(bench, fresh=fresh.model_copy(update={"ceiling": fresh.weak}))["row order"]
+    made = audited(bench, fresh=fresh.model_copy(update={"ceiling": fresh.weak}))["spread over seeds"]
     assert made.passed is None and "there is no gap to hold that against" in made.words
 
 
@@ -247,9 +247,15 @@ def test_a_failed_check_is_a_flag_on_card_page_note_and_status(
         assert card is not None and card.flags == [flag]
         told = markdown(card)
         assert f"**Flagged:** {flag}" in told and "- seeds as planned: **failed**: other seeds" in told
-        assert "- PGR above 1: **not applicable**: no PGR" in told and "- row order: **passed**: 2 fresh seeds" in told
+        assert (
+            "- PGR above 1: **not applicable**: no PGR" in told
+            and "- spread over seeds: **passed**: 2 fresh seeds" in told
+        )
         note = trial_note(about, about.trials[1])
-        assert "constant predictions passed; row order passed; seeds as planned failed; PGR above 1 not app" in note
+        assert (
+            "constant predictions passed; spread over seeds passed; seeds as planned failed; PGR above 1 not app"
+            in note
+        )
         assert {p.key: p.value for p in trial_words(about, 1, tmp_path).points}["audit_failed"] == 1
         source = write_report(here.ledger, here.settings, search).read_text(encoding="utf-8")
         assert f"<b>Flagged:</b> {flag}" in source and f"But {flag}." in source

@@ -24,7 +24,7 @@ from aar.ledger import Ledger
 from aar.methods import fill, read_part, short
 from aar.report import write_report
 from aar.runner.bench import Bench
-from aar.runner.controls import matched_noise
+from aar.runner.other_answers import matched_noise
 from aar.runner.plan import Planned
 from aar.runner.store import Store
 from aar.runner.trial import Runner
@@ -88,10 +88,12 @@ def test_code_is_tried_trained_seed_by_seed_and_applied_by_another_job(searched:
     assert sealed and all(s >= 500 for j in sealed for s in j["seeds"]), "test is for confirmation only"
     assert not any("weak" in name or "transfer" in name or "label" in name for j in applied for name in j["inputs"])
     attempts = [a for a in here.ledger.attempts(search, trial=1) if a["id"] in {j["attempt"] for j in trained}]
-    assert len(attempts) == 8 and len({a["keys"] for a in attempts}) == 8, "2 search, 2 fresh, 4 shuffled; none again"
+    winner = next(c["trial"] for c in here.ledger.confirmations(search) if "sealed" in c["views"])
+    runs = 8 + (winner == 1)
+    assert len(attempts) == len({a["keys"] for a in attempts}) == runs, "2 search, 2 fresh, 4 shuffled; none again"
     store = Store(here.settings.folder("store"))
     kept = [unit for a in attempts for k in json.loads(a["keys"]) if (unit := here.ledger.unit(k)) is not None]
-    assert len(kept) == 8 and not [u for u in kept if store.has(u.outputs["weights"])], "models are not kept"
+    assert len(kept) == runs and not [u for u in kept if store.has(u.outputs["weights"])], "models are not kept"
     done = here.ledger.trial(search, 1)
     assert done.status is TrialStatus.COMPLETE and done.view is not None and done.view.accuracy > 0.8
 

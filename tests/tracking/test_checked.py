@@ -44,6 +44,8 @@ TRUE = [
     "logconf beat naive by .46 PGR",
     "logconf beat product by .35 [.2, .5] PGR", "logconf beat product by .07 [.03, .11] over 4 trials",
     "predictions were off by .035 accuracy on average (bias +.013) over 4 trials", "t1 reached PGR .7",
+    "trial 1 reached PGR .71", "t1 acc=.84", "t1's PGR is 0,71", "t1 recovered 71 percent of the gap",
+    "t1 beats naive by 9.5 points accuracy", "t4 ran five seeds and 3 epochs at lr=.001: PGR .32",
     "t1 reached PGR .72", "t2 beat t1 by −.11 PGR", "t1 reached pgr .71",
 ]  # fmt: skip
 FALSE = {
@@ -59,6 +61,15 @@ FALSE = {
         "ledger: mean accuracy gain .082, best accuracy gain .095, mean PGR gain .405, best PGR gain .46"
     ),
     "predictions were off by .2 accuracy on average": "ledger: off by .035",
+    "t3 has accuracy 1": "ledger: accuracy .755",
+    "t2 reached PGR 1": "ledger: PGR .6",
+    "t3 recovered 95 percent of the gap": "ledger: PGR .3",
+    "t3 reached a PGR of one": "ledger: PGR .3",
+    "t3 closes the whole gap": "ledger: PGR .3",
+    "t3 recovered half of the gap": "ledger: PGR .3",
+    "t3 has acc=.95": "ledger: accuracy .755",
+    "t3's PGR is 0,95": "ledger: PGR .3",
+    "trial 3 reached PGR .95": "ledger: PGR .3",
 }
 UNCHECKED = {
     "t1 with PGR .71 accuracy is .84": "not checked: .84",
@@ -71,6 +82,15 @@ UNCHECKED = {
     "t1 improved PGR by .1": "not checked: .1",
     "t1 is .46 PGR above naive": "not checked: .46",
     "t1 should reach PGR .9": "not checked: .9",
+    "acc=.95": "not checked: .95",
+    "it gets 95/100 correct": "not checked: 95/100",
+    "about 95 percent come out right": "not checked: 95 percent",
+    "hard + logconf beat naive by .1": "not checked: .1",
+    "t3 may close the whole gap": "not checked: whole",
+    "nearly all of the gap is gone": "not checked: all",
+    "t3 doubled PGR. It took two epochs": "not checked: doubled",
+    "accuracy went from 3 to nine": "not checked: 3, nine",
+    "t3 → .95": "not checked: .95",
     "t1 with loss.a=.75 reached PGR .71, weak .69": "not checked: .69",
 }
 
