@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,7 +21,6 @@ from aar.methods import (
     settings,
     signatures,
 )
-from aar.methods.export import export
 from aar.types import AarError, Part, Recipe, Written, canonical_json
 from tests.rows import BASE, TASK, row
 from tests.written import BAD, MINE, SOFTEN, TWICE, conf, mine, returning
@@ -219,100 +212,3 @@ def test_a_part_without_a_header_becomes_a_file_with_one() -> None:
 
 def test_a_person_reads_what_a_model_is_told() -> None:
     assert signatures() in (ROOT / "docs" / "researcher.md").read_text(encoding="utf-8")
-
-
-# ---------------------------------------------------------------- as a file of this package
-
-LISTED = """
-import json, sys
-from aar.methods import PARTS
-light = "torch" not in sys.modules
-import torch
-from aar.methods.losses import LOSSES
-generator = torch.Generator().manual_seed(0)
-rows = [torch.randn(40, 3, generator=generator).softmax(-1) for _ in range(6)]
-def told(name, params):
-    loss = LOSSES[name].build(params, rows[0].mean(0))
-    return [float(loss(rows[i].log(), rows[i + 1], rows[i + 1], torch.ones(40), i / 5)) for i in range(5)]
-print(json.dumps({
-    "light": light, "space": {k: s.model_dump() for k, s in PARTS["loss"]["conf"].space.items()},
-    "paper": PARTS["loss"]["conf"].paper, "summary": PARTS["loss"]["conf"].summary(),
-    "own": told("conf", {"a": 0.7, "w": 0.2}), "house": told("logconf", {"a": 0.7, "w": 0.2}),
-    "others": [name in PARTS[slot] for slot, name in (("targets", "soften"), ("student", "twice"))],
-}))
-"""
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is, plus three parts that were written for it."""
-    folder = tmp_path_factory.mktemp("exported")
-    shutil.copytree(ROOT / "aar", folder / "aar", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "tests" / "methods" / "test_loss_contract.py", folder)
-    for code, place in ((conf(), "losses"), (SOFTEN, "targets"), (TWICE, "student")):
-        text = export(code, "aar, search s-1, trial 7", ["Confirmed on fresh seeds: PGR .92 [.76, 1.08], 5 seeds."])
-        (folder / "aar" / "methods" / place / f"{code.name}.py").write_text(text)
-    return folder
-
-
-def ran(folder: Path, *words: str) -> str:
-    env = os.environ | {"PYTHONPATH": str(folder)}
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_an_exported_part_is_one_of_the_package_with_the_same_numbers(exported: Path) -> None:
-    told: dict[str, Any] = json.loads(ran(exported, "-c", LISTED))
-    assert told["own"] == told["house"] and len(set(told["own"])) == 5
-    assert told["light"], "the host lists it without torch"
-    assert told["space"]["a"] == conf().space["a"].model_dump() and told["paper"] == "aar, search s-1, trial 7"
-    assert told["summary"] == "Confidence." and told["others"] == [True, True]
-    text = (exported / "aar" / "methods" / "losses" / "conf.py").read_text()
-    assert "    # Confirmed on fresh seeds: PGR .92 [.76, 1.08], 5 seeds.\n" in text
-
-
-def test_an_exported_part_passes_the_packages_own_checks(exported: Path) -> None:
-    told = ran(exported, "-m", "pytest", "-q", "-k", "conf-", "-p", "no:cacheprovider", "test_loss_contract.py")
-    assert "passed" in told and "failed" not in told
-    for place, name in (("losses", "conf"), ("targets", "soften"), ("student", "twice")):
-        file = exported / "aar" / "methods" / place / f"{name}.py"
-        ran(exported, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(file))
-        ran(exported, "-m", "ruff", "format", "--check", "--config", str(ROOT / "pyproject.toml"), str(file))
-
-
-def test_what_is_hard_to_move_stays_what_it_was(tmp_path: Path) -> None:
-    source = '''\
-"""Odd.
-
-More of it.
-"""
-PART = {"slot": "loss", "name": "odd_one", "space": {"how": {"kind": "choice", "options": ["a b", "c"], "default": "c"},
-                                                  "n": {"kind": "int", "low": 1, "high": 4, "default": 2, "log": True}}}
-from torch.nn import functional as F
-import math
-EPS = 1e-6
-def helper(x): return F.relu(x) + EPS
-def build(params, prior):
-    # what follows is kept
-    """Doc."""
-    text = """two
-    lines"""
-    how, n = params["how"], params["n"]
-    def loss(logits, y, target, weight, step_frac):
-        return helper(logits).sum() * len(text) * n + math.pi * (how == "c")
-    return loss
-'''
-    code = read_part(source)
-    assert problems(code) == []
-    scope: dict[str, Any] = {}
-    exec(export(code, 'a "paper"', ["One.", "Two."]), scope)
-    own: dict[str, Any] = {}
-    exec(source, own)
-    import torch
-
-    params, x = {"how": "c", "n": 3}, torch.randn(4, 2)
-    loss = scope["OddOne"].build(params)
-    assert loss(x, x, x, x, 0.0) == own["build"](params, None)(x, x, x, x, 0.0)
-    assert scope["OddOne"].paper == 'a "paper"' and scope["OddOne"].summary() == "Odd."
-    assert scope["OddOne"].space == dict(code.space)
