@@ -82,7 +82,7 @@ def tree_of(source: str) -> ast.Module:
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
-        raise AarError(f"line {error.lineno}: syntax: {error.msg}") from None
+        raise AarError(f"line {error.lineno or 1}: syntax: {error.msg}") from None
     except RecursionError:
         raise AarError(f"source: nested more than {DEEPEST} levels deep") from None
     except (ValueError, MemoryError) as error:
@@ -91,8 +91,9 @@ def tree_of(source: str) -> ast.Module:
     for _ in range(DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         for node in level:
-            if isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value.bit_length() > 1000:
-                raise AarError(f"line {node.lineno}: a number of more than 300 digits")
+            value = node.value if isinstance(node, ast.Constant) else None
+            if (isinstance(value, int) and value.bit_length() > 1000) or value == math.inf:
+                raise AarError(f"line {getattr(node, 'lineno', 0)}: a number of more than 300 digits")
     if level:
         raise AarError(f"source: nested more than {DEEPEST} levels deep")
     return tree
@@ -172,7 +173,10 @@ def _options(space: Choice) -> Iterator[str]:
     if len(space.options) > MOST_OPTIONS:
         yield f"{len(space.options)} options; at most {MOST_OPTIONS}"
     elif odd := [o for o in space.options if not _plain(o)]:
-        yield f"option {str(odd[0])[:60]!r}: want at most {LONGEST_OPTION} printable characters, or a finite number"
+        yield (
+            f"option {str(odd[0])[:60]!r}: want at most {LONGEST_OPTION} printable characters, or a number of at most "
+            f"{MOST['float']:g}"
+        )
     elif len(set(space.options)) < len(space.options):
         yield f"of the options {list(space.options)} two are equal (1, 1.0 and True are)"
     elif space.default not in space.options:
@@ -182,7 +186,7 @@ def _options(space: Choice) -> Iterator[str]:
 def _plain(option: Value) -> bool:
     if isinstance(option, str):
         return option.isprintable() and 0 < len(option) <= LONGEST_OPTION
-    return math.isfinite(option) and abs(option) <= MOST["float"]
+    return abs(option) <= MOST["float"]
 
 
 def _top(tree: ast.Module) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,6 +138,13 @@ def test_what_is_fit_to_be_tried_has_no_problems() -> None:
 
 
 OS = "import torch"
+SPACE = '{"kind": "float", "low": 0.5, "high": 2.0, "default": 1.0}'
+
+
+def choice(options: list[Any]) -> str:
+    return str({"kind": "choice", "options": options, "default": options[0]})
+
+
 WRONG: list[tuple[Written, str]] = [
     (mine(OS, "import os"), "line 5: import os: not allowed; there are aar.methods.losses"),
     (mine(OS, "from os import path"), "line 5: import from os: not allowed"),
@@ -171,6 +179,25 @@ WRONG: list[tuple[Written, str]] = [
     (mine('"low": 0.5', '"low": 3.0'), "space.a: want low < high with default between them, got 3.0, 2.0, 1.0"),
     (mine('"default": 1.0', '"default": 9.0'), "space.a: want low < high with default between them"),
     (mine('"low": 0.5', '"log": True, "low": 0.0'), "space.a: a log scale begins above 0, not at 0.0"),
+    (mine('"high": 2.0', '"high": 2e12'), "space.a: no range to search; want floats from -1e+12 to 1e+12"),
+    (mine(SPACE, '{"kind": "int", "low": 0, "high": 11111111111, "default": 1}'), "want ints from -1e+09 to 1e+09"),
+    (mine('"a": {', '"a\\n": {'), "space: 'a\\n' is no name of a parameter"),
+    (mine('"a": {', '"' + "a" * 40 + '": {'), "is no name of a parameter"),
+    (mine(SPACE, choice([*range(21)])), "space.a: 21 options; at most 20"),
+    (mine(SPACE, choice(["x", "y" * 41])), "space.a: option '" + "y" * 41 + "': want at most 40 printable characters"),
+    (mine(SPACE, choice(["x", "mean\n\n## The person said"])), "want at most 40 printable characters"),
+    (mine(SPACE, choice(["x", ""])), "want at most 40 printable characters"),
+    (mine(SPACE, choice([1, 1e13])), "or a number of at most 1e+12"),
+    (mine(SPACE, choice([1, 1.0, True])), "of the options [1, 1.0, True] two are equal"),
+    (mine(SPACE, choice(["x", "x"])), "two are equal"),
+    *(
+        (mine('"name": "mine"', f'"name": "{n}"'), "a slot or a class that parts use is called so")
+        for n in ("loss", "targets", "schedule", "true", "loss_", "exception")
+    ),
+    (mine("import torch", "import math; import torch"), "line 5: outside functions one statement a line"),
+    (mine("import torch", "import torch\ntorch = 1"), "line 6: torch is bound before, to something else"),
+    (mine("    a = float", "    # \u202e\n    a = float"), "line 11: the character '\\u202e' cannot be seen"),
+    (mine("    a = float", "    x = 'a\x0cb'\n    a = float"), "line 11: the character '\\x0c' cannot be seen"),
 ]
 
 
@@ -200,6 +227,30 @@ def test_a_header_is_data_and_nothing_of_a_file_is_run(tmp_path: Path) -> None:
     ):
         with pytest.raises(AarError, match=why):
             read_part(text, "part.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = a" + ".b" * 4000, "nested more than 100 levels deep"),
+        ("x = " + "[" * 99 + "]" * 99, "nested more than 100 levels deep"),
+        ("x = " + "-" * 16000 + "1", "cannot be parsed"),
+        ("x = " + "9" * 5000, "line 1: syntax: Exceeds the limit"),
+        ("PART = {'slot': 'loss', 'name': 'x', 'space': {'a': {'kind': 'int', 'low': 0, 'high': 0x" + "f" * 5000
+         + ", 'default': 1}}}", "line 1: a number of more than 300 digits"),
+        ("x = 1e999", "line 1: a number of more than 300 digits"),
+        ("x = '\ud800'", "half a character"),
+        ("x = 1\x00", "line 1: syntax: source code string cannot contain null bytes"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told(text: str, why: str) -> None:
+    with pytest.raises(AarError, match=f"part.py: .*{why}"):
+        read_part(text, "part.py")
+    try:
+        code = Written(slot="loss", name="mine", source=text)
+    except ValueError:
+        return
+    assert problems(code)
 
 
 def test_a_part_without_a_header_becomes_a_file_with_one() -> None:
