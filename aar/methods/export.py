@@ -128,7 +128,7 @@ def _body(node: ast.FunctionDef, lines: list[str], torch: list[ast.stmt], deeper
 def _first(node: ast.FunctionDef, lines: list[str]) -> int:
     """The number of the first line below a function's head, comments included."""
     first = node.body[0]
-    at = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))])
+    at: int = min([first.lineno, *(d.lineno for d in getattr(first, "decorator_list", []))])
     while at - 1 > node.lineno and lines[at - 2].strip().startswith("#"):
         at -= 1
     return at

@@ -156,7 +156,8 @@ def make(y, params, context):
 
 
 def test_layout_is_nothing_that_an_export_depends_on() -> None:
-    code, own = read_part(ODD), {}
+    code = read_part(ODD)
+    own: dict[str, Any] = {}
     assert problems(code) == []
     exec(ODD, own)
     part = made(code)
