@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
@@ -24,8 +24,9 @@ class Executor:
     `cancel` is set to stop everything that is under way, `closing` to let running trials end and begin nothing else.
     """
 
-    def __init__(self, slots: int) -> None:
+    def __init__(self, slots: int, cards: Sequence[str] = ()) -> None:
         self.slots = slots
+        self._load = dict.fromkeys(cards, 0)
         self.cancel, self.closing = threading.Event(), threading.Event()
         self._bell: Future[None] = Future()
         self._here = threading.local()
@@ -98,6 +99,21 @@ class Executor:
         """The lock of one unit: two that need it wait for one computation."""
         with self._guard:
             return self._locks.setdefault(key, threading.Lock())
+
+    @contextlib.contextmanager
+    def cards(self, count: int, before: Sequence[str] = ()) -> Iterator[tuple[str, ...]]:
+        """The `count` GPUs that the fewest jobs have now, while the block runs; those it had `before`, if any."""
+        with self._guard:
+            known = before if set(before) <= set(self._load) else ()
+            mine = tuple(known or sorted(self._load, key=lambda card: self._load[card])[:count])
+            for card in mine:
+                self._load[card] += 1
+        try:
+            yield mine
+        finally:
+            with self._guard:
+                for card in mine:
+                    self._load[card] -= 1
 
     @property
     def running(self) -> set[int]:

@@ -31,6 +31,7 @@ class Settings(BaseSettings):
     base_url: str | None = None
     prices: Path | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    gpus: str | None = Field(default=None, description="the GPUs that jobs are spread over, by CUDA's names")
 
     @property
     def root(self) -> Path:
@@ -52,9 +53,17 @@ class Settings(BaseSettings):
         """Trials that run at once."""
         return self.slots or min(8, os.cpu_count() or 1)
 
-    def slots_for(self, gpus: float) -> int:
-        """Jobs that run at once where each asks for `gpus`: all get the machine's first GPUs, so one at a time."""
-        return self.slots or (1 if gpus else self.n_slots)
+    @property
+    def cards(self) -> tuple[str, ...]:
+        """The GPUs that jobs are spread over: those named, those this process may see, else all of the machine."""
+        named = os.environ.get("CUDA_VISIBLE_DEVICES") if self.gpus is None else self.gpus
+        if named is not None:
+            return tuple(name.strip() for name in named.split(",") if name.strip())
+        return tuple(str(i) for i in range(len(list(Path("/proc/driver/nvidia/gpus").glob("*")))))
+
+    def slots_for(self, gpus: int) -> int:
+        """Jobs that run at once where each asks for so many `gpus`: as many as the cards suffice for."""
+        return self.slots or (max(1, len(self.cards) // gpus) if gpus else self.n_slots)
 
     @property
     def n_threads(self) -> int:

@@ -19,12 +19,14 @@ import numpy as np
 import pytest
 
 from aar.agent.run import opened
+from aar.executor import Executor
 from aar.ledger import Ledger
 from aar.runner import units
 from aar.runner.trial import Runner
 from aar.runner.units import ensure
 from aar.sandbox.process import ProcessSandbox
 from aar.sandbox.protocol import SandboxError
+from aar.settings import Settings
 from aar.types import AarError, Exit, Launch, Part, Recipe, TrialStatus
 from aar.vault import SEALED, Vault
 from tests.loops import (
@@ -394,6 +396,51 @@ def test_a_budget_of_gpu_hours_counts_what_jobs_held(tmp_path: Path) -> None:
         assert [t.number for t in here.ledger.trials(search)] == [0]
         spent = here.ledger.spent(search)
     assert spent["gpu_seconds"] == pytest.approx(2 * spent["job_seconds"]) and spent["gpu_seconds"] > 0
+
+
+def test_jobs_are_spread_over_the_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two jobs at once on two of three cards each get one of their own, and the third card after its first two jobs."""
+    given: list[tuple[str, ...]] = []
+    real = ProcessSandbox.run
+
+    def run(self: ProcessSandbox, launch: Launch, cancel: threading.Event) -> Exit:
+        given.append(launch.cards)
+        assert json.loads((Path(launch.folder) / "cards.json").read_text()) == list(launch.cards)
+        return real(self, launch, cancel)
+
+    monkeypatch.setattr(ProcessSandbox, "run", run)
+    monkeypatch.setenv("AAR_GPUS", "0, GPU-7")
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path, "limits.gpus=1", trials=2, confirm_top=0)
+        here.work(search)
+    assert given and set(given) == {("0",)}, "one slot: the first card is free each time"
+    with Executor(4, ("a", "b", "c")) as executor:
+        with executor.cards(2) as first, executor.cards(1) as second, executor.cards(2) as third:
+            assert (first, second, third) == (("a", "b"), ("c",), ("a", "b"))
+            with executor.cards(1) as fourth, executor.cards(1, ("b",)) as taken_over:
+                assert (fourth, taken_over) == (("c",), ("b",))
+        with executor.cards(1, ("gone",)) as elsewhere, executor.cards(0) as none:
+            assert (elsewhere, none) == (("a",), ())
+    with Executor(1) as executor, executor.cards(2) as unknown:
+        assert unknown == ()
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "slots", "cards", "jobs"),
+    [
+        ("0,1,2,3", None, 0, ("0", "1", "2", "3"), 2), (None, "2,5", 0, ("2", "5"), 1), ("1", "2,5", 0, ("1",), 1),
+        ("", "2,5", 0, (), 1), ("0,1", None, 5, ("0", "1"), 5),
+    ],
+)  # fmt: skip
+def test_as_many_jobs_run_as_the_cards_suffice_for(
+    gpus: str | None, visible: str | None, slots: int, cards: tuple[str, ...], jobs: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    settings = Settings(gpus=gpus, slots=slots)
+    assert settings.cards == cards and settings.slots_for(2) == jobs
 
 
 def test_trials_are_counted_over_a_resume(tmp_path: Path) -> None:

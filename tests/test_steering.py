@@ -319,10 +319,10 @@ class Listening:
 
     def __init__(self, here: loops.Searching, search: str, said: dict[int, str]) -> None:
         self.here, self.search, self.said = here, search, said
-        self.shown: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+        self.shown: list[tuple[Any, tuple[str, ...]]] = []
 
     def propose(self, now: Situation) -> Hypothesis:
-        self.shown.append((tuple(now.steering), tuple(now.questions)))
+        self.shown.append((tuple(tuple(said) for said in now.steering), tuple(now.questions)))
         if now.number in self.said:
             self.here.ledger.post(self.search, "steer", {"text": self.said[now.number]})
         a = 0.3 + 0.1 * now.number
@@ -341,9 +341,9 @@ def test_words_are_shown_to_the_researcher_from_the_next_hypothesis_on(
         listening = Listening(here, search, {1: "no GPU; try <few> epochs", 2: "and hard labels"})
         vars(run)["RESEARCHERS"]["scripted"] = lambda: listening  # `searching` takes it away again
         here.work(search)
-        answer = "no GPU; try <few> epochs (answering: Is a GPU coming?)"
+        answer = ("no GPU; try <few> epochs", "Is a GPU coming?")
         assert listening.shown == [
-            ((), ("Is a GPU coming?",)), ((answer,), ()), ((answer, "and hard labels"), ()),
+            ((), ("Is a GPU coming?",)), ((answer,), ()), ((answer, ("and hard labels", "")), ()),
         ]  # fmt: skip
         asked, first, second = here.ledger.messages(search)
         assert (asked.outcome, first.outcome, second.outcome) == (

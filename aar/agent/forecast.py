@@ -150,7 +150,7 @@ def _lines(
         runs_of_each = max(SHUFFLES, seeds.controls) + seeds.controls
         fixed += runs(student, recipes * runs_of_each + plan.confirm_top * seeds.controls, 3 * recipes)
     fixed += sum(runs(link, base + seeds.confirm, 4) for link in chain)
-    slots, gpus = settings.n_slots, task.limits.gpus
+    slots, gpus = settings.slots_for(task.limits.gpus), task.limits.gpus
     trials = plan.trials
     if trials is None:
         hours = plan.hours if plan.hours is not None else math.inf

@@ -85,12 +85,7 @@ class Loop:
             begun = self.bench.ledger.begun(self.bench.search)
             unfinished = [] if asked else [n for n in begun if n not in executor.thinking]
             number = min(unfinished, default=1 + max([trials[-1].number, *begun, *executor.thinking]))
-            presets = preset_share(self.inbox.budget.trials, number)
-            now = Situation(
-                self.bench.problem.task, trials, number, self.bench.seed, presets,
-                steering=self.inbox.steering(), questions=self.inbox.questions(),
-                budget=self.outlook(trials).words, free=len(executor.thinking) < self.voices, begun=bool(unfinished),
-            )  # fmt: skip
+            now = self.situation(trials, number, begun=bool(unfinished))
             made = hypothesis(asked, now) if asked else self.researcher.propose(now)
             if made is None:
                 self.exhausted = True
@@ -187,6 +182,14 @@ class Loop:
         self.bench.lease.set_search(self.inbox.leftover(), status="complete", reason=None, finished=time.time())
         self.report()
         return {}
+
+    def situation(self, trials: list[TrialRow], number: int, begun: bool = False) -> Situation:
+        """What a researcher is to know who is asked for trial `number`."""
+        return Situation(
+            self.bench.problem.task, trials, number, self.bench.seed, preset_share(self.inbox.budget.trials, number),
+            steering=self.inbox.steering(), questions=self.inbox.questions(), budget=self.outlook(trials).words,
+            free=len(self.bench.executor.thinking) < self.voices, begun=begun,
+        )  # fmt: skip
 
     def outlook(self, trials: list[TrialRow]) -> Outlook:
         """What is left to spend, and how far it goes."""

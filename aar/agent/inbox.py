@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from aar.agent.budget import Budget, changed
-from aar.agent.researchers import Situation, predicted
+from aar.agent.researchers import Situation, Steering, predicted
 from aar.ledger import Message, TrialRow
 from aar.runner.bench import Bench
 from aar.types import Hypothesis, Recipe, TrialStatus, canonical_json
@@ -118,10 +118,10 @@ class Inbox:
         """Was a pause the last word?"""
         return paused(self.bench.ledger.messages(self.bench.search, "pause", "unpause"))
 
-    def steering(self) -> tuple[str, ...]:
+    def steering(self) -> tuple[Steering, ...]:
         """A person's words that were seen, oldest first; beside an answer stands what was asked."""
         seen = [m for m in self.bench.ledger.messages(self.bench.search, "steer") if m.handled is not None]
-        return tuple(spoken(m) for m in seen)
+        return tuple(Steering(str(m.payload["text"]), asked_by(m)) for m in seen)
 
     def questions(self) -> tuple[str, ...]:
         """What the researcher asked and nobody has answered."""
@@ -150,10 +150,10 @@ def paused(messages: Sequence[Message]) -> bool:
     return bool(said) and said[-1] == "pause"
 
 
-def spoken(message: Message) -> str:
-    """A person's words, and what they answer."""
-    asked = (message.outcome or "").removeprefix(ANSWERS) if (message.outcome or "").startswith(ANSWERS) else ""
-    return str(message.payload["text"]) + (f" (answering: {asked})" if asked else "")
+def asked_by(message: Message) -> str:
+    """What a person's words answer; "" for nothing."""
+    outcome = message.outcome or ""
+    return outcome.removeprefix(ANSWERS) if outcome.startswith(ANSWERS) else ""
 
 
 def written(recipe: Recipe) -> bool:

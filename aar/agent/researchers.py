@@ -12,6 +12,13 @@ from aar.methods import NAIVE, PRESETS, Able, distance, fill, illegal, recipe_ha
 from aar.types import Hypothesis, Recipe, TaskSpec
 
 
+class Steering(NamedTuple):
+    """What a person said, and what of the researcher's questions it answers ("" for none)."""
+
+    words: str
+    asked: str = ""
+
+
 class Situation(NamedTuple):
     """What a researcher knows when asked: the task, all trials so far, which trial is next, what is left to spend.
 
@@ -24,7 +31,7 @@ class Situation(NamedTuple):
     number: int
     seed: int
     presets: int
-    steering: Sequence[str] = ()
+    steering: Sequence[Steering] = ()
     questions: Sequence[str] = ()
     budget: str = ""
     free: bool = True

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.sqlite import SqliteSaver
 
     from aar.agent.llm.model import Model
+    from aar.agent.llm.researcher import LLM
 
 WITH_MODEL = ("llm", "mixed")
 """Researchers that ask a model; mixed does without where there is none."""
@@ -123,7 +124,7 @@ def opened(ledger: Ledger, settings: Settings, search: str) -> Iterator[Bench]:
         )
     sandbox, _ = choose(settings)
     slots = settings.slots_for(task.limits.gpus)
-    with ledger.hold(search) as lease, Executor(slots) as executor:
+    with ledger.hold(search) as lease, Executor(slots, settings.cards) as executor:
         bench = Bench.of(problem, search, plan.seed, ledger, lease, sandbox, executor)
         sandbox.reap(search)
         orphans(bench)
@@ -185,21 +186,22 @@ def _researcher(plan: Plan, bench: Bench) -> Researcher:
         return Presets(plan.presets)
     if plan.researcher not in WITH_MODEL:
         return RESEARCHERS[plan.researcher]()
-    asked = None
-    if plan.model is not None:
-        from aar.agent.llm.researcher import LLM
-
-        model = model_of(plan, bench.executor.cancel)
-
-        def affordable() -> bool:
-            return afford(bench.ledger, bench.search, max(0, len(bench.executor.thinking) - 1))
-
-        asked = LLM(bench, model, plan.voices, plan.directions, affordable)
+    asked = llm_of(plan, bench) if plan.model is not None else None
     if plan.researcher == "mixed":
         return Mixed(asked)
     if asked is None:
         raise AarError("researcher llm: name its model, with --model PROVIDER:NAME or AAR_MODEL")
     return asked
+
+
+def llm_of(plan: Plan, bench: Bench) -> LLM:
+    """The researcher that asks a plan's model."""
+    from aar.agent.llm.researcher import LLM
+
+    def affordable() -> bool:
+        return afford(bench.ledger, bench.search, max(0, len(bench.executor.thinking) - 1))
+
+    return LLM(bench, model_of(plan, bench.executor.cancel), plan.voices, plan.directions, affordable)
 
 
 def model_of(plan: Plan, cancel: threading.Event | None = None) -> Model:

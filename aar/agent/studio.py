@@ -13,10 +13,8 @@ from typing import Any, cast
 
 from aar.agent.graph import Loop, compile_graph
 from aar.agent.inbox import Inbox
-from aar.agent.llm.researcher import LLM
 from aar.agent.llm.talk import Talk
-from aar.agent.researchers import Situation, preset_share
-from aar.agent.run import Plan, latest, load, loop_of, model_of, opened
+from aar.agent.run import Plan, latest, llm_of, load, loop_of, opened
 from aar.ledger import Ledger
 from aar.runner.bench import Bench
 from aar.settings import Settings
@@ -41,10 +39,10 @@ def conversation() -> Any:
         trials = bench.ledger.trials(bench.search)
         if not trials:
             raise AarError(f"search {bench.search} has no trial yet; run the graph `search` first, or `aar resume`")
-        number = trials[-1].number + 1
-        now = Situation(bench.problem.task, trials, number, bench.seed, preset_share(plan.trials, number))
-        researcher = LLM(bench, model_of(plan), plan.voices, plan.directions)
-        talk = researcher.talk(now)
+        loop = loop_of(plan, bench, Inbox(bench, plan.approve), lambda: None)
+        begun = bench.ledger.begun(bench.search)
+        now = loop.situation(trials, min(begun, default=trials[-1].number + 1), begun=bool(begun))
+        talk = llm_of(plan, bench).talk(now)
         talk.begin()
         return talk
 

@@ -46,7 +46,7 @@ def chart(ledger: Ledger, settings: Settings, grid: Grid, say: Say) -> Atlas:
         return Atlas.model_validate_json(row["result"])
     sandbox, _ = choose(settings)
     slots = settings.slots_for(grid.task.limits.gpus)
-    with ledger.hold(name) as lease, Executor(slots) as executor:
+    with ledger.hold(name) as lease, Executor(slots, settings.cards) as executor:
         first = Bench.of(problems[0], name, grid.seed, ledger, lease, sandbox, executor)
         sandbox.reap(name)
         orphans(first)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from aar.oversight.calling import Refused, insisting, told
+from aar.oversight.calling import Refused, insisting, tokens_of, told, whole
 from aar.oversight.speaker import (
     REFUSED,
     Choices,
@@ -51,8 +51,9 @@ class Chat:
     marks at its ends, it is an option; `se` are standard errors of the shares, smoothed by one count an option, so that
     a unanimous sample is not certain.
 
-    At most `concurrency` requests are under way. One that meets 408, 409, 429, 5xx, a timeout, a broken connection or
-    a broken answer is sent again up to `retries` times after 1, 2, 4, ... seconds, or when the server asks for it.
+    At most `concurrency` requests are under way. One that meets 408, 409, 429, 5xx, a broken connection, a broken
+    answer, or takes over `timeout` seconds in all is sent again up to `retries` times after 1, 2, 4, ... seconds, or
+    when the server asks for it. What `check` raises ends any wait for an answer.
     Keys are read from the environment by LangChain (`OPENAI_API_KEY`, ...) and kept nowhere else.
 
     Raises:
@@ -67,6 +68,7 @@ class Chat:
     samples: int = 20
     logprobs: bool | None = None
     pause: Callable[[float], object] = time.sleep
+    check: Callable[[], object] = lambda: None
     usage: Usage = field(default_factory=Usage)
 
     def __post_init__(self) -> None:
@@ -182,11 +184,11 @@ class Chat:
             self.pause(seconds)
 
         kept = ". What was said is kept: the same command goes on from there once the server answers"
-        said = insisting(ask, self.retries, pause, self.name, kept)
-        spent = said.usage_metadata or {}
+        said = insisting(ask, self.retries, pause, self.name, kept, self.timeout, self.check)
+        tokens_in, tokens_out = tokens_of(said, len(prompt), len(text_of(said)))
         with self._lock:
-            self.usage.tokens_in += spent.get("input_tokens", 0)
-            self.usage.tokens_out += spent.get("output_tokens", 0)
+            self.usage.tokens_in += tokens_in
+            self.usage.tokens_out += tokens_out
         return said
 
     def _spoken(self, asked: dict[str, Any]) -> dict[str, Any]:
@@ -262,4 +264,4 @@ def plain(text: str) -> str:
 
 def text_of(said: Any) -> str:
     """The text of a message, whatever blocks it is made of."""
-    return said.text if isinstance(said.text, str) else str(said.text())
+    return whole(said.text if isinstance(said.text, str) else str(said.text()))

@@ -38,7 +38,8 @@ def overseeing(
     ledger.begin_oversight(name, module=module, plan=canonical_json(plan))
     sandbox, _ = choose(settings)
     limits = limits or Limits()
-    with ledger.hold(name) as lease, Executor(settings.slots_for(limits.gpus)) as executor:
+    slots = settings.slots_for(limits.gpus)
+    with ledger.hold(name) as lease, Executor(slots, settings.cards) as executor:
         run = Launcher(
             search=name, settings=settings, store=Store(settings.folder("store")), limits=limits, ledger=ledger,
             lease=lease, sandbox=sandbox, executor=executor,

@@ -105,7 +105,7 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
         launch = _launch(at, planned, units, keys)
         at.lease.start_attempt(launch.attempt, spec.kind, keys, trial)
         try:
-            result = at.sandbox.run(launch, at.executor.cancel)
+            result = _run(at, launch)
         except SandboxError as error:
             if wait is None:
                 raise
@@ -140,6 +140,16 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
         if result.status is not JobStatus.INFRA:
             break
     raise JobFailed(spec.kind, result)
+
+
+def _run(at: Launcher, launch: Launch) -> Exit:
+    """The launch on the cards that are least in use; one that is taken over stays where it is."""
+    noted = Path(launch.folder) / "cards.json"
+    before = json.loads(noted.read_text()) if noted.exists() else ()
+    with at.executor.cards(launch.gpus, before) as cards:
+        if cards:
+            _once(noted, json.dumps(cards).encode())
+        return at.sandbox.run(launch.model_copy(update={"cards": cards}), at.executor.cancel)
 
 
 def _refused(at: Launcher, keys: list[str]) -> Exit | None:

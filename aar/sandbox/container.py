@@ -46,7 +46,8 @@ def container_options(launch: Launch, folder: Path, deadline: float) -> dict[str
         bound.append(Mount(f"/job/out/{name}", str(job / "out" / name), "bind"))
     limit = file_limit(launch)
     scratch = min(launch.memory_bytes // 2, 1 << 30)
-    gpus = [DeviceRequest(count=launch.gpus, capabilities=[["gpu"]])] if launch.gpus else []
+    which = {"device_ids": list(launch.cards)} if launch.cards else {"count": launch.gpus}
+    gpus = [DeviceRequest(capabilities=[["gpu"]], **which)] if launch.gpus else []
     return {
         "name": container_name(launch.attempt),
         "command": ["/job"],

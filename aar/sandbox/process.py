@@ -224,6 +224,8 @@ def _environment(launch: Launch, job: Path, deadline: float) -> dict[str, str]:
         del env["CUDA_VISIBLE_DEVICES"]
         kept = ("CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "CUDA_HOME")
         env.update({name: os.environ[name] for name in kept if name in os.environ})
+        if launch.cards:
+            env["CUDA_VISIBLE_DEVICES"] = ",".join(launch.cards)
     return env
 
 

@@ -181,7 +181,8 @@ class Launch(Word):
 
     `folder` holds `job.json`; `mounts` maps a path under the job's `in/` to an absolute host path (file or
     folder, read-only); `outputs` are the files to be created in `out/`, `progress.jsonl` and `log` besides.
-    `untrusted`: the job runs hypothesis-supplied code.
+    `cards` are the GPUs it gets, by CUDA's names; where none are known it gets the first `gpus`. `untrusted`: the job
+    runs hypothesis-supplied code.
     """
 
     attempt: str = Field(pattern=r"^[a-z0-9-]{4,60}$")
@@ -193,6 +194,7 @@ class Launch(Word):
     memory_bytes: int = 4 * 2**30
     cpus: float = 1.0
     gpus: int = 0
+    cards: tuple[str, ...] = ()
     untrusted: bool = False
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from aar.agent.graph import Loop
 from aar.executor import Executor, Stopped
 from aar.runner.trial import Runner
 from aar.types import Recipe, TrialStatus
@@ -15,6 +17,7 @@ from tests.agent.models import Answer, fixed, proposal, scripted
 from tests.agent.test_llm import searched
 from tests.loops import searching
 from tests.oversight.chatserver import Json, calls, serving
+from tests.rows import row
 
 SECONDS = 60.0
 IDEAS = [("loss=logconf",), ("loss=product",), ("targets=hard",), ("loss=logconf", "loss.a=.8")]
@@ -160,3 +163,52 @@ def test_what_a_thought_raises_ends_the_search_with_its_reason(tmp_path: Path) -
 
     found = searched(tmp_path, fixed(IDEAS), trials=3, voices=16)
     assert [t.label for t in found.trials[1:]] == ["logconf", "product", "hard"], "no more than the budget"
+
+
+def test_a_stop_that_ends_a_conversation_lets_the_running_trial_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, heard, given_up = threading.Event(), threading.Event(), threading.Event()
+    ring, thoughts, trial = Executor.ring, Executor.thoughts, Runner.run
+
+    def rung(self: Executor) -> None:
+        ring(self)
+        if self.closing.is_set():
+            heard.set()
+
+    def thought(self: Executor) -> dict[int, Any]:
+        out = thoughts(self)
+        if self.closing.is_set() and not self.thinking:
+            given_up.set()
+        return out
+
+    def run(self: Runner, number: int) -> None:
+        if number == 1:
+            runs.set()
+            assert given_up.wait(SECONDS)
+        trial(self, number)
+
+    def script(number: int, said: int, asked: Json) -> Answer:
+        if number == 2:
+            assert runs.wait(SECONDS)
+            here.ledger.post(search, "stop", {})
+            assert heard.wait(SECONDS)
+            return calls(("journal", {}))
+        return calls(proposal(*IDEAS[0]))
+
+    for owner, name, new in ((Executor, "ring", rung), (Executor, "thoughts", thought), (Runner, "run", run)):
+        monkeypatch.setattr(owner, name, new)
+    with serving(scripted(script)) as server, searching(tmp_path, slots=2) as here:
+        plan = {"researcher": "llm", "model": "openai:m", "base_url": server.url, "confirm_top": 0, "voices": 2}
+        search = here.create(tmp_path, trials=2, **plan)
+        with pytest.raises(Stopped):
+            here.work(search)
+        assert [t.status for t in here.ledger.trials(search)] == [TrialStatus.COMPLETE] * 2
+
+
+def test_a_conversation_takes_the_place_of_its_trial() -> None:
+    executor = SimpleNamespace(slots=2, thinking={3})
+    nobody: Any = None
+    loop = Loop(cast(Any, SimpleNamespace(executor=executor)), nobody, nobody, nobody, nobody, voices=3)
+    running = row(1, Recipe()).model_copy(update={"status": TrialStatus.RUNNING, "finished": None})
+    assert loop._free([row(0, Recipe(), 0.7)]) == 2 and loop._free([row(0, Recipe(), 0.7), running]) == 1

@@ -64,6 +64,9 @@ def test_a_gpu_is_there_only_when_asked_for(launch: Launch) -> None:
     (request,) = told["device_requests"]
     assert (request["Count"], request["Capabilities"]) == (2, [["gpu"]])
     assert "NVIDIA_VISIBLE_DEVICES" not in told["environment"]
+    told = options(launch.model_copy(update={"gpus": 2, "cards": ("3", "GPU-5c")}))
+    (request,) = told["device_requests"]
+    assert (request["DeviceIDs"], request["Count"]) == (["3", "GPU-5c"], 0)
 
 
 def test_more_cpus_than_the_machine_has_are_not_asked_for(launch: Launch) -> None:

@@ -56,6 +56,9 @@ class TestProcess(SandboxContract):
         seen = self.facts(sandbox, launch("tell(names=list(os.environ), gpus=os.environ['CUDA_VISIBLE_DEVICES'])"))
         assert set(seen["names"]) <= set(known.split())
         assert seen["gpus"] == ""
+        asked = launch("tell(gpus=os.environ['CUDA_VISIBLE_DEVICES'])")
+        given = self.facts(sandbox, asked.model_copy(update={"gpus": 2, "cards": ("3", "1")}))
+        assert given["gpus"] == "3,1"
 
     def test_a_program_that_is_not_there(self, launch: Callable[..., Launch]) -> None:
         end = self.run(ProcessSandbox(command=("/nowhere/python",)), launch(""))

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from aar import search
-from aar.agent.llm.evidence import data, parts_text, pgr, recipe_text, table
+from aar.agent.llm.evidence import data, line, parts_text, pgr, recipe_text, table
 from aar.agent.llm.tools import Args, Desk, Tool
 from aar.methods import short
 from aar.runner.withheld import in_short
@@ -49,18 +49,18 @@ def trial(desk: Desk, args: Trial) -> str:
     """See `Trial`."""
     t = desk.trial(args.number)
     task = desk.now.task
-    lines = [f"t{t.number} by {t.author}, {t.status}: {t.label}", f"settings: {recipe_text(t.recipe, task)}"]
+    lines = [f"t{t.number} by {t.author}, {t.status}: {line(t.label)}", f"settings: {recipe_text(t.recipe, task)}"]
     if t.status is TrialStatus.REJECTED:
         lines[1] = "settings: not a recipe"
-    lines.append(f"why: {data('rationale', t.rationale)}" if t.author in ("llm", "human") else f"why: {t.rationale}")
+    lines.append(f"why: {data('rationale', t.rationale)}")
     if t.predicted_pgr is not None:
         ends = "" if t.predicted_low is None else f" [{t.predicted_low}, {t.predicted_high}]"
-        lines.append(f"predicted PGR {t.predicted_pgr}{ends}; would refute it: {t.refute or '-'}")
+        lines.append(f"predicted PGR {t.predicted_pgr}{ends}; would refute it: {line(t.refute or '-', 500)}")
     if t.view is not None:
         v = t.view
         lines.append(f"PGR {pgr(v)}, accuracy {short(v.accuracy)} ± {short(v.accuracy_se)}, {t.n_seeds} seeds")
         lines += [f"- {name}: {short(value)}" for name, value in sorted(v.diagnostics.items())]
-        lines += [f"- {s.column}={s.value}: accuracy {short(s.accuracy)} ± {short(s.se)}" for s in v.slices]
+        lines += [f"- {line(s.column)}={line(s.value)}: accuracy {short(s.accuracy)} ± {short(s.se)}" for s in v.slices]
     if t.reason:
         lines.append(data("reason", t.reason))
     for attempt in reversed(desk.ledger.attempts(desk.lease.search, trial=t.number)):

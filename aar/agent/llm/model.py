@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from aar.agent.llm.prices import Prices, load_prices
 from aar.executor import Stopped
-from aar.oversight.calling import insisting
+from aar.oversight.calling import insisting, tokens_of, whole
 from aar.oversight.chat import client, text_of, where
 
 Message = dict[str, Any]
 """As in OpenAI's protocol: role, content, tool_calls, tool_call_id. What the ledger keeps, and any client is sent."""
-LOOK_SECONDS = 0.2
 REFUSED, TRUNCATED, NO_TOOL = "refused", "cut off", "called no tool"
-T = TypeVar("T")
+REFUSALS = {"content_filter", "refusal", "safety", "recitation", "prohibited_content", "guardrail_intervened"}
+CUTS = {"length", "max_tokens", "model_length"}
+"""How providers name the end of such an answer, in any case."""
 
 
 class Said(NamedTuple):
@@ -73,17 +73,13 @@ class Model:
         if self.base_url is not None:  # other servers may know OpenAI's old name only
             asked["extra_body"] = dict(asked)
         reply = insisting(
-            lambda: self._within(lambda: bound.invoke(list(messages), **asked)), self.retries, self.pause or self.wait,
-            self.name, through=(Stopped,),
+            lambda: bound.invoke(list(messages), **asked), self.retries, self.pause or self.wait, self.name,
+            limit=self.limit, check=self.stop,
         )  # fmt: skip
-        return self._said(reply, time.monotonic() - began)
-
-    def _said(self, reply: Any, seconds: float) -> Said:
         message, trouble = message_of(reply)
-        spent = reply.usage_metadata or {}
-        tokens_in, tokens_out = spent.get("input_tokens", 0), spent.get("output_tokens", 0)
+        tokens_in, tokens_out = tokens_of(reply, len(json.dumps([*messages, *tools])), len(json.dumps(message)))
         usd = self.prices.usd(self.model, tokens_in, tokens_out)
-        return Said(message, trouble, tokens_in, tokens_out, usd, seconds)
+        return Said(message, trouble, tokens_in, tokens_out, usd, time.monotonic() - began)
 
     def stop(self) -> None:
         """Leave when told to.
@@ -103,31 +99,6 @@ class Model:
         self.cancel.wait(seconds)
         self.stop()
 
-    def _within(self, work: Callable[[], T]) -> T:
-        """`work` in a thread that is left alone when the time is up: clients bound a read, not an answer."""
-        box: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue()
-
-        def run() -> None:
-            try:
-                box.put((work(), None))
-            except BaseException as error:  # handed to the caller
-                box.put((None, error))
-
-        threading.Thread(target=run, name="model", daemon=True).start()
-        give_up = time.monotonic() + self.limit
-        while True:
-            try:
-                found, error = box.get(timeout=LOOK_SECONDS)
-            except queue.Empty:
-                if self.cancel.is_set():
-                    raise Stopped from None
-                if time.monotonic() > give_up:
-                    raise TimeoutError(f"no answer within {self.limit:g} s") from None
-                continue
-            if error is not None:
-                raise error
-            return found  # type: ignore[return-value]
-
 
 def message_of(reply: Any) -> tuple[Message, str]:
     """LangChain's message in OpenAI's form, and what is wrong with it.
@@ -137,19 +108,20 @@ def message_of(reply: Any) -> tuple[Message, str]:
     made = [(c["id"], c["name"], c["args"]) for c in reply.tool_calls]
     broken = [(c["id"], c["name"], {"unreadable": c["args"]}) for c in reply.invalid_tool_calls]
     ids = [number for number, _, _ in made + broken]
-    whole = len({*ids, None}) == len(ids) + 1  # some servers give calls no ids, or all the same
+    named = len({*ids, None}) == len(ids) + 1  # some servers give calls no ids, or all the same
     calls = [
-        _call(number if whole else f"call_{i}", name, json.dumps(args))
+        _call(number if named else f"call_{i}", name, whole(json.dumps(args, ensure_ascii=False)))
         for i, (number, name, args) in enumerate(made + broken)
     ]
     text = text_of(reply)
     message: Message = {"role": "assistant", "content": text}
     if calls:
         message["tool_calls"] = calls
-    end = reply.response_metadata.get("finish_reason") or reply.response_metadata.get("stop_reason")
-    if end in ("content_filter", "refusal") or reply.additional_kwargs.get("refusal"):
-        return message | {"content": text or str(reply.additional_kwargs.get("refusal") or "")}, REFUSED
-    if end in ("length", "max_tokens"):
+    about = reply.response_metadata
+    ends = {str(about.get(name)).casefold() for name in ("finish_reason", "stop_reason", "stopReason", "done_reason")}
+    if ends & REFUSALS or reply.additional_kwargs.get("refusal"):
+        return message | {"content": text or whole(str(reply.additional_kwargs.get("refusal") or ""))}, REFUSED
+    if ends & CUTS:
         return message, TRUNCATED
     return message, "" if calls else NO_TOOL
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from aar import search
 from aar.agent.families import families, near
-from aar.agent.llm.evidence import pgr
+from aar.agent.llm.evidence import line, pgr
 from aar.agent.llm.tools import Args, Desk, Tool
 from aar.ledger.journal import family
 from aar.methods import fill, illegal, label, parse
@@ -41,12 +41,14 @@ def propose(desk: Desk, args: Propose) -> str:
     if twin is not None:
         t, moved = twin
         what = f"differs from it only a little, in {moved}" if moved else "is the same"
-        raise AarError(f"t{t.number} ({t.label}, PGR {pgr(t.view)}) {what}: propose something else, or a larger step")
+        raise AarError(
+            f"t{t.number} ({line(t.label)}, PGR {pgr(t.view)}) {what}: propose something else, or a larger step"
+        )
     for f in families(now.trials):
         if f.over_tried and f.name == family(hypothesis.recipe):
-            raise AarError(f"family {f.name} brought no gain in its latest {f.barren} trials: leave it")
+            raise AarError(f"family {line(f.name)} brought no gain in its latest {f.barren} trials: leave it")
     desk.claims.grant(now.number, hypothesis.recipe, base)
-    return f"accepted: t{now.number} is {label(hypothesis.recipe, base)}"
+    return f"accepted: t{now.number} is {line(label(hypothesis.recipe, base))}"
 
 
 def hypothesis_of(desk: Desk, args: Propose) -> Hypothesis:

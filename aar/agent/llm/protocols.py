@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from aar.agent.llm.evidence import data
+from aar.agent.llm.evidence import PROMPTS, data
 from aar.agent.llm.tools import Args, Desk, Tool
 from aar.oversight import (
     ABSTAINED,
@@ -29,10 +29,6 @@ from aar.oversight.constitution import load_constitution, revise
 from aar.oversight.transcript import Cast
 from aar.scoring import by_question, mean_share, scores
 
-CRITICISED = "State a hypothesis for the next experiment: the method, why it should help, what would refute it."
-ASKED = (
-    "Which hypothesis deserves the next trial? Weigh what the evidence supports, what it would teach, what it costs."
-)
 PLAYED = {p.__name__: p for p in (direct, debate, consultancy, double_consultancy, critique)}
 
 
@@ -48,7 +44,13 @@ def criticised(desk: Desk, args: Critique) -> str:
     principles = load_constitution("research")
     how = Sampling(max_tokens=500)
     (row,) = revise(
-        desk.speaker(), [CRITICISED], principles, args.rounds, how, drafts=[args.hypothesis], seed=desk.now.number
+        desk.speaker(),
+        [PROMPTS["criticised"]],
+        principles,
+        args.rounds,
+        how,
+        drafts=[args.hypothesis],
+        seed=desk.now.number,
     )
     told = [f"{r.principle}: {r.critique}" + (f" ({r.failed})" if r.failed else "") for r in row.rounds]
     return f"{data('criticism', chr(10).join(told))}\n{data('revised', row.final)}"
@@ -65,8 +67,8 @@ class Debate(Args):
 def debated(desk: Desk, args: Debate) -> str:
     """See `Debate`."""
     speaker = desk.speaker()
-    case = Comparison(id=f"t{desk.now.number}", prompt=ASKED, answers=(args.a, args.b))
-    how = Debating(rounds=args.rounds, judging=Judging(asks=ASKED))
+    case = Comparison(id=f"t{desk.now.number}", prompt=PROMPTS["debated"], answers=(args.a, args.b))
+    how = Debating(rounds=args.rounds, judging=Judging(asks=PROMPTS["debated"]))
     outcome = debate(Cast(speaker, speaker), [case], how)
     said = "\n".join(f"for {'ab'[t.side or 0]}: {t.shown}" for t in outcome.transcripts[0].turns)
     belief = outcome.verdicts.belief[0]

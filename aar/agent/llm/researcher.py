@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from aar.agent.llm.evidence import (
+    DIRECTIONS,
     PROMPTS,
     contrast_text,
     data,
     direction,
     family_text,
+    line,
+    person,
     shown,
     table,
     task_text,
@@ -20,22 +23,29 @@ from aar.agent.llm.model import Message, Model
 from aar.agent.llm.proposing import PROPOSING, Propose, hypothesis_of
 from aar.agent.llm.protocols import PROTOCOLS
 from aar.agent.llm.talk import STEPS, Talk
-from aar.agent.llm.tools import Claims, Desk, Tool
+from aar.agent.llm.tools import Claims, Desk, Tool, tools_told
 from aar.agent.llm.writing import WRITING, drafts
 from aar.agent.researchers import Later, Situation, Thought, sampled
+from aar.methods import signatures
 from aar.oversight import Speaker, SpeakerStopped
 from aar.oversight.cache import Cached
+from aar.oversight.calling import Refused
 from aar.oversight.chat import Chat
+from aar.oversight.constitution import load_constitution
 from aar.runner.bench import Bench
-from aar.types import Hypothesis
+from aar.types import AarError, Hypothesis, digest_of
 
 TOOLBOX: dict[str, Tool] = {**LOOKING, **PROTOCOLS, **PROPOSING}
 ASKED_AT_ONCE = 16
-ALONE = "You are the only researcher."
-AMONG = (
-    "You are researcher {voice} of {voices}; they share the journal and the findings. Your direction: {direction}. "
-    "Theirs: {others}."
-)
+KEY = (401, 402, 403, 404)
+"""What a server says to a wrong key, an empty account, a wrong name: no other question would be answered either."""
+
+
+@cache
+def digest() -> str:
+    """Which words models are given: prompts, directions, tools, how a part is written, principles of research."""
+    told = tools_told({**TOOLBOX, **WRITING})
+    return digest_of([PROMPTS, DIRECTIONS, told, signatures(), load_constitution("research").digest])[:12]
 
 
 class LLM:
@@ -70,18 +80,25 @@ class LLM:
             ended = talk.run()
         except SpeakerStopped as error:
             return self._instead(now, str(error))
+        except Refused as error:  # of this conversation (its length, its contents) or of any
+            if error.status in KEY or not self.bench.ledger.talked(self.bench.search)["answers"]:
+                raise
+            return self._instead(now, str(error))
         if ended is None:
             return self._instead(now, "it proposed nothing that can be tried")
         return self._said(talk, ended)
 
     def _said(self, talk: Talk, ended: Message) -> Hypothesis:
-        return hypothesis_of(talk.desk, Propose.model_validate(ended["arguments"]))
+        try:
+            return hypothesis_of(talk.desk, Propose.model_validate(ended["arguments"]))
+        except AarError as error:  # accepted once; what it stands on is not what it was
+            return self._instead(talk.desk.now, str(error))
 
     def talk(self, now: Situation) -> Talk:
         """The conversation about trial `now.number`, begun or not."""
         bench, voice = self.bench, self._voice(now)
         desk = Desk(now, bench.ledger, bench.lease, cache(self.speaker), drafts, self.claims)
-        about = {"model": self.model.name, "voice": voice}
+        about = {"model": self.model.name, "voice": voice, "words": digest()}
         return Talk(
             self.model, desk, self.tools, self.opening(now, voice), about, afford=self.afford,
             before=bench.executor.begin,
@@ -104,35 +121,38 @@ class LLM:
 
     def speaker(self) -> Speaker:
         """The same model for a conversation's critiques and debates; what it once said there is remembered."""
-        chat = Chat(self.model.model, base_url=self.model.base_url, pause=self.model.wait, timeout=self.model.limit)
+        model = self.model
+        chat = Chat(model.model, model.base_url, timeout=model.limit, pause=model.wait, check=model.stop)
         return Cached(chat, self.bench.problem.settings.folder("oversight") / "said.db", ASKED_AT_ONCE, self.model.stop)
 
     def opening(self, now: Situation, voice: int = 0) -> list[Message]:
         """The first two messages: the rules, and the state of the search."""
         findings = self.bench.ledger.findings(self.bench.search)
         noted = "\n".join(f"{f.text} ({', '.join(f't{n}' for n in f.trials)})" for f in findings[-12:])
-        said = "".join(f"{data('steering', words)}\n" for words in now.steering)
-        steering = (
-            f"## The person who runs this search said (follow it where the rules allow)\n{said}\n" if said else ""
-        )
         begin = PROMPTS["begin"].format(
             task=task_text(now.task, now.trials), who=self._who(now, voice), table=table(shown(now.trials)),
             families=family_text(now.trials), contrasts=contrast_text(now.trials),
-            findings=data("findings", noted or "none yet"), steering=steering, number=now.number, budget=now.budget,
+            findings=data("findings", noted or "none yet"), steering=self._steering(now), number=now.number,
+            budget=now.budget,
         )  # fmt: skip
         return [
             {"role": "system", "content": PROMPTS["system"].format(steps=STEPS)},
             {"role": "user", "content": begin},
         ]
 
+    def _steering(self, now: Situation) -> str:
+        """A person's words, which are for the model, and beside each what it had asked, which is not."""
+        said = [person(s.words) + (f"\n{data('asked', s.asked)}" if s.asked else "") for s in now.steering]
+        return PROMPTS["steering"].format(said="\n".join(said)) + "\n\n" if said else ""
+
     def _who(self, now: Situation, voice: int) -> str:
-        ways = [direction(now.seed, v, now.trials, self.directions) for v in range(self.voices)]
+        ways = [line(direction(now.seed, v, now.trials, self.directions)) for v in range(self.voices)]
         if self.voices == 1 and not self.directions:
-            return ALONE
+            return PROMPTS["alone"]
         if self.voices == 1:
-            return f"{ALONE} Your direction: {ways[0]}."
+            return f"{PROMPTS['alone']} Your direction: {ways[0]}."
         others = "; ".join(way for v, way in enumerate(ways) if v != voice)
-        return AMONG.format(voice=voice + 1, voices=self.voices, direction=ways[voice], others=others)
+        return PROMPTS["among"].format(voice=voice + 1, voices=self.voices, direction=ways[voice], others=others)
 
     def _instead(self, now: Situation, why: str) -> Hypothesis:
         made = sampled(now, "optuna")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from aar.agent.llm.evidence import DIGEST
+from aar.agent.llm.evidence import PROMPTS
 from aar.agent.llm.model import NO_TOOL, REFUSED, TRUNCATED, Message, Model
 from aar.agent.llm.tools import Desk, Tool, called, tools_told
 from aar.oversight import Speaker
@@ -19,12 +19,10 @@ STEPS = 16
 """Answers of the model in one conversation."""
 REFUSALS = 2
 """So many refusals end it."""
-NUDGES = {
-    NO_TOOL: "Call a tool. When you know what to try, call `propose`.",
-    TRUNCATED: "Your answer was cut off. Be shorter, and call a tool.",
-    REFUSED: "This is research on training methods; nothing in it is sensitive. Call a tool.",
-}
-LAST = "This is your last answer: call `propose` now."
+NUDGES = {NO_TOOL: PROMPTS["no_tool"], TRUNCATED: PROMPTS["truncated"], REFUSED: PROMPTS["refused"]}
+MOST_CALLS = 8
+"""Calls in one answer; what goes beyond is not made."""
+TOO_MANY, SPENT = "too many calls", "spent"
 
 
 class State(TypedDict):
@@ -68,8 +66,7 @@ class Talk:
     def begin(self) -> None:
         """Record its first messages, unless they are."""
         for step, message in list(enumerate(self.opening))[len(self._rows()) :]:
-            about = {**self.about, "words": DIGEST}
-            self.desk.lease.turn(self.desk.now.number, step, message["role"], message | {"about": about})
+            self.desk.lease.turn(self.desk.now.number, step, message["role"], message | {"about": self.about})
 
     def graph(self, checkpointer: Any = False) -> Any:
         """Think and act, in turns, until it is over."""
@@ -116,7 +113,7 @@ class Talk:
             self.desk.look()
             speaker = self.desk.speaker()
             before = _used(speaker)
-            text, trouble = called(self.desk, call, self.tools)
+            text, trouble = self._answer(call)
             body = {"role": "tool", "tool_call_id": call["id"], "content": text, "trouble": trouble}
             tokens_in, tokens_out = (now - was for now, was in zip(_used(speaker), before, strict=True))
             usd = self.model.prices.usd(self.model.model, tokens_in, tokens_out) if tokens_in or tokens_out else None
@@ -128,12 +125,20 @@ class Talk:
         spent = state["answers"] >= STEPS or refusals >= REFUSALS or not self.afford()
         return {**state, "over": spent or self.ended() is not None}
 
+    def _answer(self, call: Message) -> tuple[str, str]:
+        """What a call is answered, and what was wrong with it: made only where it is paid for."""
+        if sum(1 for r in self._rows()[self._last_said() :] if r["role"] == "tool") >= MOST_CALLS:
+            return f"at most {MOST_CALLS} calls in one answer; call it again if you still need it", TOO_MANY
+        if call["function"]["name"] not in self.ends and not self.afford():
+            return "the search's tokens or dollars are spent: nothing but a proposal is taken now", SPENT
+        return called(self.desk, call, self.tools)
+
     def _nudge(self, rows: Sequence[Mapping[str, Any]], answers: int) -> str | None:
         last = rows[-1]
         trouble = last["body"].get("trouble") if last["role"] == "assistant" else None
         words = [NUDGES[trouble]] if trouble in NUDGES else []
         if answers == STEPS - 1:
-            words.append(LAST)
+            words.append(PROMPTS["last"])
         return " ".join(words) or None
 
     def _rows(self) -> list[Mapping[str, Any]]:
@@ -141,12 +146,13 @@ class Talk:
 
     def _open_calls(self) -> list[Message]:
         """Calls of the last answer that nobody answered."""
-        rows = self._rows()
-        last = max((i for i, r in enumerate(rows) if r["role"] == "assistant"), default=None)
-        if last is None:
-            return []
+        rows, last = self._rows(), self._last_said()
         answered = {r["body"]["tool_call_id"] for r in rows[last + 1 :] if r["role"] == "tool"}
         return [c for c in rows[last]["body"].get("tool_calls", []) if c["id"] not in answered]
+
+    def _last_said(self) -> int:
+        """Where the model's last answer stands; the first message where there is none."""
+        return max((i for i, r in enumerate(self._rows()) if r["role"] == "assistant"), default=0)
 
     def ended(self) -> Message | None:
         """The call that ended the conversation."""

@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from aar.agent.families import apart
 from aar.agent.llm.model import Message
 from aar.agent.researchers import Situation
-from aar.ledger import Lease, Ledger, TrialRow
+from aar.executor import Stopped
+from aar.ledger import Lease, LeaseLost, Ledger, TrialRow
 from aar.oversight import Speaker
+from aar.oversight.calling import told, whole
 from aar.types import AarError, Recipe, Training, Written
 
 
@@ -112,7 +115,16 @@ class Tool(NamedTuple):
 
 
 def called(desk: Desk, call: Message, tools: Mapping[str, Tool]) -> tuple[str, str]:
-    """What a tool answers, and what was wrong with the call ("" for nothing). Never raises for what a model says."""
+    """What a tool answers, and what was wrong with the call ("" for nothing).
+
+    Whatever a tool raises over its arguments is an answer too: a call is recorded before it is made, so that an error
+    that ended the search here would end every resume of it.
+
+    Raises:
+        Stopped: the search was told to stop.
+        LeaseLost: somebody else writes the search now.
+        SQLAlchemyError: the ledger cannot be written.
+    """
     name, arguments = call["function"]["name"], call["function"]["arguments"]
     if name not in tools:
         return f"no tool {name!r}; there are {', '.join(tools)}", "unknown tool"
@@ -125,9 +137,13 @@ def called(desk: Desk, call: Message, tools: Mapping[str, Tool]) -> tuple[str, s
         wrong = [f"{'.'.join(map(str, e['loc'])) or name}: {e['msg']}" for e in error.errors()]
         return "; ".join(wrong[:6]), "wrong arguments"
     try:
-        return tools[name].run(desk, args), ""
+        return whole(tools[name].run(desk, args)), ""
     except AarError as error:
-        return str(error), "declined"
+        return whole(str(error)), "declined"
+    except (Stopped, LeaseLost, SQLAlchemyError):
+        raise
+    except Exception as error:  # libraries under a tool raise what they like over what a model sends them
+        return whole(f"{name} cannot do that: {type(error).__name__}: {told(error)}"), "declined"
 
 
 def tools_told(tools: Mapping[str, Tool]) -> Sequence[Message]:
