@@ -56,7 +56,7 @@ def test_what_our_own_checks_say_is_passed_on_without_figures() -> None:
         (trained(returning("[1.25]")), "ValueError: the loss is list; a scalar tensor is needed"),
         (trained(returning(BAD["constant"])), "ValueError: the loss does not depend on the logits"),
         (trained(returning(BAD["steep"])), "FloatingPointError: the loss is ..., but its gradient is not finite"),
-        (aimed("target"), "ValueError: make returned ndarray [...]; want (target, weight, keep)"),
+        (aimed("target"), "ValueError: make returned float32 [...]; want (target, weight, keep)"),
         (
             aimed("target[:3], np.ones(2), np.ones(2)"),
             "ValueError: target float32 [...], weight float64 [...], keep float64 [...]; want float [...], "
