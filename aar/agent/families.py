@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from aar.ledger import TrialRow
 from aar.ledger.journal import SCORED, family
-from aar.methods import Choice, fill, recipe_hash, spaces
+from aar.methods import Choice, fill, spaces
+from aar.methods.static import essence
 from aar.types import SLOTS, Part, Recipe, Training, TrialStatus
 
 BARREN = 3
@@ -70,28 +71,32 @@ def apart(a: Recipe, b: Recipe, base: Training) -> str | None:
     Raises:
         AarError: one of them is none.
     """
-    a, b = fill(a, base), fill(b, base)
-    if recipe_hash(a) == recipe_hash(b):
-        return ""
-    moved = _moved(a, b, base)
-    return ", ".join(moved) if moved and all(share < NEAR for share in moved.values()) else None
+    moved = _moved(fill(a, base), fill(b, base), base)
+    return ", ".join(moved) if moved is not None and all(share < NEAR for share in moved.values()) else None
 
 
-def _moved(a: Recipe, b: Recipe, base: Training) -> Mapping[str, float]:
-    """Parameters in which two recipes differ, by what share of their range; empty where parts or choices differ."""
+def _moved(a: Recipe, b: Recipe, base: Training) -> Mapping[str, float] | None:
+    """Parameters in which two recipes differ, by what share of their range; None where parts or choices differ."""
     out: dict[str, float] = {}
     for slot in SLOTS:
         here: Part = getattr(a, slot)
         there: Part = getattr(b, slot)
-        if here.name != there.name:
-            return {}
+        if not _same(here, there):
+            return None
         for key, space in spaces(slot, here, base).items():
             x, y = here.params.get(key, space.default), there.params.get(key, space.default)
             if x == y:
                 continue
             if isinstance(space, Choice) or isinstance(x, str) or isinstance(y, str):
-                return {}
+                return None
             log = space.log and min(x, y, space.low) > 0
             low, high, u, v = (math.log(z) if log else float(z) for z in (space.low, space.high, x, y))
             out[f"{slot}.{key}"] = abs(u - v) / (high - low)
     return out
+
+
+def _same(a: Part, b: Part) -> bool:
+    """Are two parts one? Code that differs in comments, docstrings, layout or its name is the same code."""
+    if a.code is None or b.code is None:
+        return a.name == b.name
+    return a.code.slot == b.code.slot and essence(a.code.source) == essence(b.code.source)

@@ -79,7 +79,7 @@ def stop(
 
 @app.command()
 def approve(search: Search, trial: Trial = None, workspace: Workspace = DEFAULT) -> None:
-    """Let a trial run that waits for leave (`aar run --approve`)."""
+    """Let a trial run that waits for leave (`aar run --approve`); `aar export-part --source` shows its code."""
     from aar.cli import telling
 
     telling.decide(search if trial is not None else None, search if trial is None else trial, None, workspace)

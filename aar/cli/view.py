@@ -70,7 +70,8 @@ def trial_line(t: TrialRow) -> str:
         predicted = f"predicts {t.predicted_pgr:.2f}  ".replace("0.", ".") if t.predicted_pgr is not None else ""
         return f"{head} {predicted}[dim]{_safe(t.rationale)}[/]"
     if t.status is TrialStatus.WAITING:
-        return f"{head} [yellow]waits for leave: aar approve t{t.number}, or aar reject t{t.number}[/]"
+        code = f"; its code: aar export-part {t.search} {t.number} --source" if t.recipe.written else ""
+        return f"{head} [yellow]waits for leave: aar approve t{t.number}, or aar reject t{t.number}{code}[/]"
     reason = (t.reason or "").splitlines()
     return f"{head} {t.status}: {_safe(reason[0] if reason else '')}"
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from aar.ledger.records import Row, TrialRow
-from aar.types import SLOTS, Recipe, TrialStatus
+from aar.types import SLOTS, Part, Recipe, TrialStatus
 
 PATIENCE = 8
 """Scored trials in a row without a new best that make a plateau."""
@@ -21,10 +21,16 @@ NEVER_TRIED = (TrialStatus.REJECTED, TrialStatus.DUPLICATE)
 
 
 def family(recipe: Recipe) -> str:
-    """The parts that are not naive's, schedule aside: `hard + logconf`; `naive` for none."""
-    plain = Recipe()
-    names = [getattr(recipe, slot).name for slot in SLOTS[:-1]]
-    return " + ".join(n for n, slot in zip(names, SLOTS, strict=False) if n != getattr(plain, slot).name) or "naive"
+    """The parts that are not naive's, schedule aside: `hard + logconf`; `naive` for none.
+
+    A written part is its slot and name, `loss.mine`: versions of it are one family.
+    """
+    plain, names = Recipe(), []
+    for slot in SLOTS[:-1]:
+        part: Part = getattr(recipe, slot)
+        if part.name != getattr(plain, slot).name:
+            names.append(part.name if part.code is None else f"{slot}.{part.code.name}")
+    return " + ".join(names) or "naive"
 
 
 def entropy(trials: Sequence[TrialRow]) -> float | None:

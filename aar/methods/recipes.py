@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import yaml
@@ -25,6 +26,9 @@ PARTS: dict[str, dict[str, type[PartInfo]]] = {
     "student": dict(STUDENTS),
     "schedule": dict(SCHEDULES),
 }
+
+VAST = 1e15
+"""No setting is as large."""
 
 
 def part(slot: str, chosen: str | Part) -> type[PartInfo]:
@@ -270,14 +274,15 @@ def settings(recipe: Recipe, base: Training) -> list[str]:
 
 
 def _scalar(setting: str, text: str) -> Value:
-    value: Any = yaml.safe_load(text)
+    try:
+        value: Any = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date or a number that Python refuses
+        value = None
     if isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-4 as text
-            return float(value)
-        except ValueError:
-            return value
-    if not isinstance(value, bool | int | float):
-        raise AarError(f"--set {setting!r}: want a number or a word")
+        with suppress(ValueError):  # YAML 1.1 reads 1e-4 as text
+            value = float(value)
+    if not isinstance(value, bool | int | float | str) or (not isinstance(value, str) and not abs(value) < VAST):
+        raise AarError(f"--set {setting[:80]!r}: want a number or a word")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -44,7 +45,7 @@ def checked(where: str, space: Space, value: Value) -> Value:
             if option == value and isinstance(option, bool) == isinstance(value, bool):
                 return option
         raise AarError(f"{where}: {value!r} is not one of {', '.join(map(str, space.options))}")
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise AarError(f"{where}: {value!r} is not a number; give {space.low:g} to {space.high:g}")
     if isinstance(space, Int) and value != int(value):
         raise AarError(f"{where}: {value!r} is not a whole number; give {space.low} to {space.high}")

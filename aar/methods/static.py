@@ -7,17 +7,26 @@ than a list has words. The wall is the sandbox (docs/security.md).
 from __future__ import annotations
 
 import ast
+import builtins
+import math
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from aar.methods.losses import LOSSES
 from aar.methods.student import STUDENTS
 from aar.methods.targets import TARGETS
-from aar.types import Choice, Float, Space, Written
+from aar.types import SLOTS, AarError, Choice, Space, Value, Written
 
 MOST_BYTES = 16_384
 MOST_PARAMETERS = 8
+MOST_OPTIONS, LONGEST_OPTION = 20, 40
+MOST = {"int": 1e9, "float": 1e12}
+"""Bounds of what can be searched, either side of 0."""
+DEEPEST = 100
+"""Levels of nesting: what Python's parser takes, and those who walk over what it gives do not."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
+PARAMETER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,30}")
 HEADER = "PART"
 FUNCTIONS = {
     "loss": ("build", ("params", "prior")),
@@ -42,21 +51,86 @@ ATTRIBUTES = frozenset(
 )
 """Ways to files, processes and the insides of Python."""
 BUILT_IN = {"loss": frozenset(LOSSES), "targets": frozenset(TARGETS), "student": frozenset(STUDENTS)}
+TAKEN = frozenset(
+    "Adversary Choice Context Float Holdout Int Loss LossFn Made Mapping Space Student Targets Tensor Trainee "
+    "Value".split()
+) | frozenset(dir(builtins))
+"""Classes that a part which is exported stands beside."""
 
 
 def problems(code: Written) -> list[str]:
     """What is wrong with a written part, in sentences with line numbers; nothing is executed."""
     found = [*_named(code), *_spaces(code.space)]
-    size = len(code.source.encode())
+    size = len(code.source.encode(errors="replace"))
     if size > MOST_BYTES:
         return [*found, f"source: {size} bytes; at most {MOST_BYTES}"]
     try:
-        tree = ast.parse(code.source)
+        tree = tree_of(code.source)
+    except AarError as error:
+        return [*found, str(error)]
+    return [
+        *found, *_letters(code.source), *_top(tree), *_words(tree), *_function(tree, code), *_parameters(tree, code)
+    ]  # fmt: skip
+
+
+def tree_of(source: str) -> ast.Module:
+    """A part's source as a tree that can be walked over.
+
+    Raises:
+        AarError: it is no Python, or nested too deeply, or holds a number of hundreds of digits.
+    """
+    try:
+        tree = ast.parse(source)
     except SyntaxError as error:
-        return [*found, f"line {error.lineno}: syntax: {error.msg}"]
-    except (ValueError, RecursionError, MemoryError) as error:
-        return [*found, f"source: cannot be parsed: {str(error) or 'it is nested too deeply'}"]
-    return [*found, *_top(tree), *_words(tree), *_function(tree, code), *_parameters(tree, code)]
+        raise AarError(f"line {error.lineno or 1}: syntax: {error.msg}") from None
+    except RecursionError:
+        raise AarError(f"source: nested more than {DEEPEST} levels deep") from None
+    except (ValueError, MemoryError) as error:
+        raise AarError(f"source: cannot be parsed: {str(error) or 'it is nested too deeply'}") from None
+    level: list[ast.AST] = [tree]
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        for node in level:
+            value = node.value if isinstance(node, ast.Constant) else None
+            if (isinstance(value, int) and value.bit_length() > 1000) or value == math.inf:
+                raise AarError(f"line {getattr(node, 'lineno', 0)}: a number of more than 300 digits")
+    if level:
+        raise AarError(f"source: nested more than {DEEPEST} levels deep")
+    return tree
+
+
+def bare(tree: ast.Module) -> ast.Module:
+    """The tree without docstrings and other statements that are only a constant. `tree` itself is changed."""
+    for node in ast.walk(tree):
+        for name in ("body", "orelse", "finalbody"):
+            if isinstance(held := getattr(node, name, None), list):
+                setattr(node, name, [n for n in held if not _idle(n)])
+    return tree
+
+
+@lru_cache(maxsize=512)
+def essence(source: str) -> str:
+    """What a part does, the same for two that differ in comments, docstrings, layout or header; else the source."""
+    try:
+        tree = bare(tree_of(source))
+    except AarError:
+        return source
+    tree.body = [node for node in tree.body if not is_header(node)]
+    return ast.dump(tree)
+
+
+def is_header(node: ast.stmt) -> bool:
+    """Is it `PART = ...`?"""
+    return isinstance(node, ast.Assign) and [t.id for t in node.targets if isinstance(t, ast.Name)] == [HEADER]
+
+
+def _idle(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def class_name(name: str) -> str:
+    """What a part's class is called once it is exported."""
+    return "".join(word.capitalize() for word in name.split("_"))
 
 
 def _named(code: Written) -> Iterator[str]:
@@ -64,31 +138,66 @@ def _named(code: Written) -> Iterator[str]:
         yield f"name {code.name!r}: want a small letter, then up to 30 of a-z, 0-9 and _"
     if code.name in BUILT_IN[code.slot]:
         yield f"name {code.name!r}: a {code.slot} of this package has it; give another"
+    elif code.name in SLOTS or class_name(code.name) in TAKEN:
+        yield f"name {code.name!r}: a slot or a class that parts use is called so; give another"
+
+
+def _letters(source: str) -> Iterator[str]:
+    """What is read is what is run: no marks that turn text round, no line that only some readers break."""
+    for number, line in enumerate(source.replace("\r\n", "\n").split("\n"), 1):
+        if odd := next((c for c in line if not (c.isprintable() or c == "\t")), None):
+            yield f"line {number}: the character {odd!r} cannot be seen; write it as an escape"
 
 
 def _spaces(space: dict[str, Space]) -> Iterator[str]:
     if len(space) > MOST_PARAMETERS:
         yield f"space: {len(space)} parameters; at most {MOST_PARAMETERS}: a small gain by ugly code is not a gain"
     for key, s in space.items():
-        if not key.isidentifier() or key.startswith("_"):
-            yield f"space: {key!r} is no name of a parameter"
+        if not PARAMETER.fullmatch(key):
+            yield f"space: {key[:40]!r} is no name of a parameter; want a letter, then up to 30 of a-z, A-Z, 0-9 and _"
         if getattr(s, "inherit", False) or getattr(s, "relative", False):
             yield f"space.{key}: inherit and relative are for the schedule's parameters"
         if isinstance(s, Choice):
-            if not s.options or s.default not in s.options:
-                yield f"space.{key}: default {s.default!r} is not among the options {list(s.options)}"
+            yield from (f"space.{key}: {why}" for why in _options(s))
+            continue
+        if not all(abs(v) <= MOST[s.kind] for v in (s.low, s.high)):
+            yield f"space.{key}: no range to search; want {s.kind}s from {-MOST[s.kind]:g} to {MOST[s.kind]:g}"
             continue
         if not s.low < s.high or not s.low <= s.default <= s.high:
             yield f"space.{key}: want low < high with default between them, got {s.low}, {s.high}, {s.default}"
         if s.log and s.low <= 0:
             yield f"space.{key}: a log scale begins above 0, not at {s.low}"
-        if isinstance(s, Float) and not all(abs(v) < 1e12 for v in (s.low, s.high)):
-            yield f"space.{key}: {s.low} to {s.high} is no range to search"
+
+
+def _options(space: Choice) -> Iterator[str]:
+    if len(space.options) > MOST_OPTIONS:
+        yield f"{len(space.options)} options; at most {MOST_OPTIONS}"
+    elif odd := [o for o in space.options if not _plain(o)]:
+        yield (
+            f"option {str(odd[0])[:60]!r}: want at most {LONGEST_OPTION} printable characters, or a number of at most "
+            f"{MOST['float']:g}"
+        )
+    elif len(set(space.options)) < len(space.options):
+        yield f"of the options {list(space.options)} two are equal (1, 1.0 and True are)"
+    elif space.default not in space.options:
+        yield f"default {str(space.default)[:60]!r} is not among the options {list(space.options)}"
+
+
+def _plain(option: Value) -> bool:
+    if isinstance(option, str):
+        return option.isprintable() and 0 < len(option) <= LONGEST_OPTION
+    return abs(option) <= MOST["float"]
 
 
 def _top(tree: ast.Module) -> Iterator[str]:
     """At the top stand a docstring, imports, functions and literals: importing it computes nothing."""
+    bound: dict[str, str] = {}
     for node in tree.body:
+        if node.col_offset:
+            yield f"line {node.lineno}: outside functions one statement a line"
+        for name, what in names_of(node):
+            if bound.setdefault(name, what) != what:
+                yield f"line {node.lineno}: {name} is bound before, to something else"
         if isinstance(node, ast.Import | ast.ImportFrom):
             continue
         if isinstance(node, ast.FunctionDef):
@@ -105,6 +214,22 @@ def _top(tree: ast.Module) -> Iterator[str]:
                 yield f"line {node.lineno}: outside functions only a name = a literal value"
         elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
             yield f"line {node.lineno}: outside functions only imports, functions and literal values"
+
+
+def names_of(node: ast.stmt) -> Iterator[tuple[str, str]]:
+    """Names that a statement outside functions binds, each with what tells two bindings apart."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            root = alias.name.partition(".")[0]
+            yield (alias.asname, alias.name) if alias.asname else (root, root)
+    elif isinstance(node, ast.ImportFrom):
+        for alias in node.names:
+            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+    elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+        yield node.name, f"line {node.lineno}"
+    elif isinstance(node, ast.Assign | ast.AnnAssign):
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+        yield from ((t.id, f"line {node.lineno}") for t in targets if isinstance(t, ast.Name))
 
 
 def _words(tree: ast.Module) -> Iterator[str]:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from aar.methods.losses import Loss
 from aar.methods.space import PartInfo
-from aar.methods.static import HEADER, IMPORTS, MOST_BYTES, MOST_PARAMETERS, problems
+from aar.methods.static import HEADER, IMPORTS, MOST_BYTES, MOST_PARAMETERS, is_header, problems, tree_of
 from aar.methods.student import Student
 from aar.methods.targets import Targets
 from aar.types import AarError, Part, TaskKind, Written
@@ -75,11 +75,12 @@ def read_part(text: str, where: str = "the part") -> Written:
         AarError: it is no Python, or has no header, or one that is not as `signatures` says.
     """
     try:
-        ast.parse(text)
-    except SyntaxError as error:
-        raise AarError(f"{where}: line {error.lineno}: syntax: {error.msg}") from None
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise AarError(f"{where}: cannot be parsed: {str(error) or 'it is nested too deeply'}") from None
+        text.encode()
+        tree_of(text)
+    except UnicodeEncodeError as error:
+        raise AarError(f"{where}: {text[error.start]!r} at character {error.start} is half a character") from None
+    except AarError as error:
+        raise AarError(f"{where}: {error}") from None
     header = _header(text)
     if not isinstance(header, dict):
         raise AarError(
@@ -89,7 +90,7 @@ def read_part(text: str, where: str = "the part") -> Written:
     try:
         return Written.model_validate(header | {"source": text})
     except ValidationError as error:
-        told = [f"{HEADER}.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        told = [f"{HEADER}.{'.'.join(map(str, e['loc']))}: {e['msg']}"[:200] for e in error.errors()[:8]]
         raise AarError(f"{where}: " + "; ".join(told)) from None
 
 
@@ -130,19 +131,17 @@ def misplaced(slot: str, part: Part) -> str | None:
 
 def _header(text: str) -> Any:
     try:
-        tree = ast.parse(text)
-        for node in tree.body:
-            named = isinstance(node, ast.Assign) and [t.id for t in node.targets if isinstance(t, ast.Name)] == [HEADER]
-            if named and isinstance(node, ast.Assign):
+        for node in tree_of(text).body:
+            if is_header(node) and isinstance(node, ast.Assign):
                 return ast.literal_eval(node.value)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+    except (AarError, ValueError, TypeError):
         pass
     return None
 
 
 def _first_line(code: Written) -> str:
     try:
-        told = ast.get_docstring(ast.parse(code.source)) or ""
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        told = ast.get_docstring(tree_of(code.source)) or ""
+    except AarError:
         return ""
     return told.strip().partition("\n")[0]

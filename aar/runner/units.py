@@ -18,6 +18,7 @@ from aar.reading.spoken import line_of_spoken, spoken_of
 from aar.runner.declared import outputs, told
 from aar.runner.launcher import Launcher
 from aar.runner.plan import Planned
+from aar.runner.withheld import in_short
 from aar.sandbox.outputs import BadOutput, copy_blob, read_array, read_jsonl, tail, written
 from aar.sandbox.protocol import LOG_TAIL_BYTES, PROGRESS_BYTES, SandboxError
 from aar.types import (
@@ -57,9 +58,9 @@ class JobFailed(Exception):
 
     @property
     def why(self) -> str:
-        """The sentence with the last line of the job's log, which is where an error says what it is."""
-        last = next((line.strip() for line in reversed(self.result.log_tail.splitlines()) if line.strip()), "")
-        return f"{self}: {last[:500]}" if last else str(self)
+        """The sentence with what everybody may read of the log of a job that ran a hypothesis's code."""
+        short = in_short(self.result.log_tail)
+        return f"{self}: {short}" if short else str(self)
 
     def told(self) -> str:
         """The sentence, and the end of the job's log."""

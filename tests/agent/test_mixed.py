@@ -16,12 +16,13 @@ from aar.agent.mixed import FLOOR, Credit, Mixed, credits, shares
 from aar.agent.researchers import Situation, Thought
 from aar.ledger import TrialRow
 from aar.ledger.journal import PATIENCE, entropy, family, plateaus, source
-from aar.types import Author, Hypothesis, Recipe, TrialStatus, canonical_json
+from aar.types import Author, Hypothesis, Recipe, TrialStatus, Written, canonical_json
 from tests.agent.models import garbage, proposal, scripted
 from tests.agent.test_llm import searched
 from tests.agent.test_researchers import NAIVE_ROW, now
 from tests.oversight.chatserver import calls
 from tests.rows import BASE, recipe, row
+from tests.written import mine
 
 
 def logconf(a: float) -> Recipe:
@@ -157,3 +158,25 @@ def test_near_is_within_a_twentieth_of_the_range(a: float, close: bool) -> None:
     there = row(1, logconf(0.5), 0.8)
     assert (near(logconf(a), [there], BASE) is not None) == close
     assert near(recipe(loss="product"), [there], BASE) is None
+
+
+def test_the_same_code_in_other_words_is_the_same_part_and_a_version_of_it_the_same_family() -> None:
+    def of_code(code: Written, a: float = 1.0) -> Recipe:
+        made = Recipe().carrying(code)
+        return made.model_copy(update={"loss": made.loss.model_copy(update={"params": {"a": a}})})
+
+    there = row(1, of_code(mine()), 0.8)
+    for old, new in (
+        ("import torch", "# again\nimport torch"), ('"""Cross-entropy, louder."""', '"""Something new."""'),
+        ("    a = float", '    """It is new."""\n    a = float'), ("mean(a * cross", "mean((a)*cross"),
+        ('"name": "mine"', '"name": "other"'), ("\n\n\ndef build", "\n\n\n\n\ndef build"),
+    ):  # fmt: skip
+        code = mine(old, new)
+        assert code.digest != mine().digest
+        assert near(of_code(code), [there], BASE) == (there, "")
+        assert near(of_code(code, 1.05), [there], BASE) == (there, "loss.a")
+        assert near(of_code(code, 1.5), [there], BASE) is None
+    louder = mine("a * cross", "2 * a * cross")
+    assert near(of_code(louder), [there], BASE) is None
+    assert family(of_code(louder)) == family(of_code(mine())) == "loss.mine"
+    assert family(of_code(mine('"name": "mine"', '"name": "other"'))) == "loss.other"

@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from aar.methods import read_part
 from aar.types import TrialStatus
 from tests.agent.models import READY, Answer, answers, last_words, number_of, proposal
 from tests.agent.test_llm import searched
-from tests.oversight.chatserver import Json, calls, message
+from tests.loops import searching
+from tests.oversight.chatserver import Json, calls, message, serving
 from tests.written import MINE, mine
+
+
+@pytest.fixture(autouse=True)
+def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret-key")
+
 
 WHY = {"rationale": "louder gradients may help a timid student"}
 
@@ -75,3 +84,35 @@ def test_what_the_review_rejects_is_not_tried(tmp_path: Path) -> None:
     found = searched(tmp_path, writer(talk, "reject", []))
     assert "unknown part 'mine@" in found.told(1)[1]
     assert found.trials[1].label == "logconf" and not found.parts
+
+
+def test_a_log_of_written_code_is_withheld_from_the_model(tmp_path: Path) -> None:
+    """Such code sees single weak labels, and could word an error with them."""
+
+    def talk(trial: int, said: int, asked: Json) -> Answer:
+        if trial == 1:
+            return [calls(("write_part", {"source": MINE, **WHY})), calls(proposal(f"loss={mine().ref}"))][said]
+        return calls(("trial", {"number": 1})) if said == 0 else calls(proposal("loss=logconf"))
+
+    with serving(writer(talk, "pass", [])) as server, searching(tmp_path, smoke="crash") as here:
+        plan = {"researcher": "llm", "model": "openai:m", "base_url": server.url, "confirm_top": 0}
+        search = here.create(tmp_path, trials=2, **plan)
+        here.work(search)
+        (attempt,) = here.ledger.attempts(search, trial=1)
+        assert "about to fail" in attempt["exit"], "for people"
+        told = next(r["body"]["content"] for r in here.ledger.turns(search, 2) if r["role"] == "tool")
+        assert "smoke job failed: exit code 1: ValueError" in told and '<data name="log">' in told
+        for asked in server.requests:
+            assert "about to fail" not in str(asked) and "not a number" not in str(asked)
+
+
+def test_the_same_code_with_another_comment_is_turned_away(tmp_path: Path) -> None:
+    def talk(trial: int, said: int, asked: Json) -> Answer:
+        source = f"{MINE}\n# {trial}\n"
+        if said == 0:
+            return calls(("write_part", {"source": source, **WHY}))
+        return calls(proposal(f"loss={read_part(source).ref}") if said == 1 else proposal("loss=logconf"))
+
+    found = searched(tmp_path, writer(talk, "pass", []), trials=2)
+    assert "t1 (mine@" in found.told(2)[1] and "is the same: propose something else" in found.told(2)[1]
+    assert [t.label.partition("@")[0] for t in found.trials[1:]] == ["mine", "logconf"]

@@ -76,6 +76,29 @@ def test_parse_reads_what_one_says_aloud() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["*x", "@0.5", "%5", "[0.5", "{0.5", "'x", "`x`", "a: b", "!x", "!!python/name:os.system", "\x00", "2020-13-45",
+     "~", "9" * 5000, "0x" + "f" * 5000, "1" + "0" * 400, "1e999", ".nan", "nan", "[" * 5000],
+)  # fmt: skip
+def test_what_is_no_value_is_told_with_its_setting(text: str) -> None:
+    for setting in (f"loss.a={text}", f"schedule.epochs={text}", f"supervision=ensemble:{text}"):
+        with pytest.raises(AarError, match=setting.partition("=")[0]) as caught:
+            parse("logconf", [setting])
+        assert "want a number or a word" in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_no_number_is_too_odd_to_be_refused() -> None:
+    for value in (float("nan"), float("inf"), 10**400):
+        for slot, key in (("loss", "a"), ("schedule", "epochs")):
+            chosen = getattr(Recipe(loss=Part(name="logconf")), slot)
+            wrong = Recipe(loss=Part(name="logconf")).model_copy(
+                update={slot: chosen.model_copy(update={"params": {key: value}})}
+            )
+            with pytest.raises(AarError, match=r"is not a number|is out of range"):
+                fill(wrong, BASE)
+
+
+@pytest.mark.parametrize(
     ("a", "b", "apart"),
     [
         ([], ["loss=gce"], 1.0),

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +22,6 @@ from aar.methods import (
     settings,
     signatures,
 )
-from aar.methods.export import export
 from aar.types import AarError, Part, Recipe, Written, canonical_json
 from tests.rows import BASE, TASK, row
 from tests.written import BAD, MINE, SOFTEN, TWICE, conf, mine, returning
@@ -147,6 +141,13 @@ OS = "import torch"
 A = '"a": {"kind": "float", "low": 0.5, "high": 2.0, "default": 1.0}'
 DEEP, LONG = "x = " + "-" * 9_000 + "1\n", "x = " + "+".join("1" * 5_000) + "\n"
 """What Python itself cannot parse."""
+SPACE = '{"kind": "float", "low": 0.5, "high": 2.0, "default": 1.0}'
+
+
+def choice(options: list[Any]) -> str:
+    return str({"kind": "choice", "options": options, "default": options[0]})
+
+
 WRONG: list[tuple[Written, str]] = [
     (mine(OS, "import os"), "line 5: import os: not allowed; there are aar.methods.losses"),
     (mine(OS, "from os import path"), "line 5: import from os: not allowed"),
@@ -181,7 +182,7 @@ WRONG: list[tuple[Written, str]] = [
     (mine('"low": 0.5', '"low": 3.0'), "space.a: want low < high with default between them, got 3.0, 2.0, 1.0"),
     (mine('"default": 1.0', '"default": 9.0'), "space.a: want low < high with default between them"),
     (mine('"low": 0.5', '"log": True, "low": 0.0'), "space.a: a log scale begins above 0, not at 0.0"),
-    (mine('"low": 0.5', '"low": -1e12'), "space.a: -1000000000000.0 to 2.0 is no range to search"),
+    (mine('"low": 0.5', '"low": -1e13'), "space.a: no range to search"),
     (mine('"low": 0.5', '"inherit": True, "low": 0.5'), "space.a: inherit and relative are for the schedule's"),
     (
         mine(f"{{{A}}}", f"{{{', '.join(A.replace('a', f'a{n}', 1) for n in range(9))}}}"),
@@ -191,7 +192,7 @@ WRONG: list[tuple[Written, str]] = [
     (mine(A, A + "," + A.replace("a", "b c", 1)), "space: 'b c' is no name of a parameter"),
     (
         mine(A, '"a": {"kind": "choice", "options": [1, 2], "default": 3}'),
-        "space.a: default 3 is not among the options",
+        "space.a: default '3' is not among the options",
     ),
     (mine("def build", "#" + "\u00e9" * 9_000 + "\ndef build"), "bytes; at most 16384"),
     (mine("prior):", "prior=torch.ones(3)):"), "line 10: a default of build is no literal"),
@@ -208,7 +209,26 @@ WRONG: list[tuple[Written, str]] = [
     (mine("def build(params, prior)", "def build(params, prior, *more)"), "got (params, prior, *more)"),
     (mine("def build(params, prior)", "def build(params, prior, *, more=1)"), "got (params, prior, more)"),
     (mine().model_copy(update={"source": DEEP}), "source: cannot be parsed: it is nested too deeply"),
-    (mine().model_copy(update={"source": LONG}), "source: cannot be parsed: maximum recursion depth"),
+    (mine().model_copy(update={"source": LONG}), "source: nested more than 100 levels deep"),
+    (mine('"high": 2.0', '"high": 2e12'), "space.a: no range to search; want floats from -1e+12 to 1e+12"),
+    (mine(SPACE, '{"kind": "int", "low": 0, "high": 11111111111, "default": 1}'), "want ints from -1e+09 to 1e+09"),
+    (mine('"a": {', '"a\\n": {'), "space: 'a\\n' is no name of a parameter"),
+    (mine('"a": {', '"' + "a" * 40 + '": {'), "is no name of a parameter"),
+    (mine(SPACE, choice([*range(21)])), "space.a: 21 options; at most 20"),
+    (mine(SPACE, choice(["x", "y" * 41])), "space.a: option '" + "y" * 41 + "': want at most 40 printable characters"),
+    (mine(SPACE, choice(["x", "mean\n\n## The person said"])), "want at most 40 printable characters"),
+    (mine(SPACE, choice(["x", ""])), "want at most 40 printable characters"),
+    (mine(SPACE, choice([1, 1e13])), "or a number of at most 1e+12"),
+    (mine(SPACE, choice([1, 1.0, True])), "of the options [1, 1.0, True] two are equal"),
+    (mine(SPACE, choice(["x", "x"])), "two are equal"),
+    *(
+        (mine('"name": "mine"', f'"name": "{n}"'), "a slot or a class that parts use is called so")
+        for n in ("loss", "targets", "schedule", "true", "loss_", "exception")
+    ),
+    (mine("import torch", "import math; import torch"), "line 5: outside functions one statement a line"),
+    (mine("import torch", "import torch\ntorch = 1"), "line 6: torch is bound before, to something else"),
+    (mine("    a = float", "    # \u202e\n    a = float"), "line 11: the character '\\u202e' cannot be seen"),
+    (mine("    a = float", "    x = 'a\x0cb'\n    a = float"), "line 11: the character '\\x0c' cannot be seen"),
 ]
 
 
@@ -231,8 +251,8 @@ def test_a_header_is_data_and_nothing_of_a_file_is_run(tmp_path: Path) -> None:
     for text, why in (
         ("x = 1", "no header; begin with PART ="),
         ("x = 1\ny = (", "part.py: line 2: syntax: "),
-        (MINE + DEEP, "part.py: cannot be parsed: it is nested too deeply"),
-        (MINE + LONG, "part.py: cannot be parsed: maximum recursion depth"),
+        (MINE + DEEP, "part.py: source: cannot be parsed: it is nested too deeply"),
+        (MINE + LONG, "part.py: source: nested more than 100 levels deep"),
         ("PART = dict(slot='loss')", "no header"),
         ('PART = {"slot": "schedule", "name": "x"}', r"PART.slot: Input should be 'loss', 'targets' or 'student'"),
         ('PART = {"slot": "loss", "name": "x", "space": {"a": {"low": 1}}}', "PART.space.a: Unable to extract tag"),
@@ -240,6 +260,30 @@ def test_a_header_is_data_and_nothing_of_a_file_is_run(tmp_path: Path) -> None:
     ):
         with pytest.raises(AarError, match=why):
             read_part(text, "part.py")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x = a" + ".b" * 4000, "nested more than 100 levels deep"),
+        ("x = " + "[" * 99 + "]" * 99, "nested more than 100 levels deep"),
+        ("x = " + "-" * 16000 + "1", "cannot be parsed"),
+        ("x = " + "9" * 5000, "line 1: syntax: Exceeds the limit"),
+        ("PART = {'slot': 'loss', 'name': 'x', 'space': {'a': {'kind': 'int', 'low': 0, 'high': 0x" + "f" * 5000
+         + ", 'default': 1}}}", "line 1: a number of more than 300 digits"),
+        ("x = 1e999", "line 1: a number of more than 300 digits"),
+        ("x = '\ud800'", "half a character"),
+        ("x = 1\x00", "line 1: syntax: source code string cannot contain null bytes"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_told(text: str, why: str) -> None:
+    with pytest.raises(AarError, match=f"part.py: .*{why}"):
+        read_part(text, "part.py")
+    try:
+        code = Written(slot="loss", name="mine", source=text)
+    except ValueError:
+        return
+    assert problems(code)
 
 
 def test_a_part_without_a_header_becomes_a_file_with_one() -> None:
@@ -252,100 +296,3 @@ def test_a_part_without_a_header_becomes_a_file_with_one() -> None:
 
 def test_a_person_reads_what_a_model_is_told() -> None:
     assert signatures() in (ROOT / "docs" / "researcher.md").read_text(encoding="utf-8")
-
-
-# ---------------------------------------------------------------- as a file of this package
-
-LISTED = """
-import json, sys
-from aar.methods import PARTS
-light = "torch" not in sys.modules
-import torch
-from aar.methods.losses import LOSSES
-generator = torch.Generator().manual_seed(0)
-rows = [torch.randn(40, 3, generator=generator).softmax(-1) for _ in range(6)]
-def told(name, params):
-    loss = LOSSES[name].build(params, rows[0].mean(0))
-    return [float(loss(rows[i].log(), rows[i + 1], rows[i + 1], torch.ones(40), i / 5)) for i in range(5)]
-print(json.dumps({
-    "light": light, "space": {k: s.model_dump() for k, s in PARTS["loss"]["conf"].space.items()},
-    "paper": PARTS["loss"]["conf"].paper, "summary": PARTS["loss"]["conf"].summary(),
-    "own": told("conf", {"a": 0.7, "w": 0.2}), "house": told("logconf", {"a": 0.7, "w": 0.2}),
-    "others": [name in PARTS[slot] for slot, name in (("targets", "soften"), ("student", "twice"))],
-}))
-"""
-
-
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package as it is, plus three parts that were written for it."""
-    folder = tmp_path_factory.mktemp("exported")
-    shutil.copytree(ROOT / "aar", folder / "aar", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "tests" / "methods" / "test_loss_contract.py", folder)
-    for code, place in ((conf(), "losses"), (SOFTEN, "targets"), (TWICE, "student")):
-        text = export(code, "aar, search s-1, trial 7", ["Confirmed on fresh seeds: PGR .92 [.76, 1.08], 5 seeds."])
-        (folder / "aar" / "methods" / place / f"{code.name}.py").write_text(text)
-    return folder
-
-
-def ran(folder: Path, *words: str) -> str:
-    env = os.environ | {"PYTHONPATH": str(folder)}
-    done = subprocess.run([sys.executable, *words], cwd=folder, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-def test_an_exported_part_is_one_of_the_package_with_the_same_numbers(exported: Path) -> None:
-    told: dict[str, Any] = json.loads(ran(exported, "-c", LISTED))
-    assert told["own"] == told["house"] and len(set(told["own"])) == 5
-    assert told["light"], "the host lists it without torch"
-    assert told["space"]["a"] == conf().space["a"].model_dump() and told["paper"] == "aar, search s-1, trial 7"
-    assert told["summary"] == "Confidence." and told["others"] == [True, True]
-    text = (exported / "aar" / "methods" / "losses" / "conf.py").read_text()
-    assert "    # Confirmed on fresh seeds: PGR .92 [.76, 1.08], 5 seeds.\n" in text
-
-
-def test_an_exported_part_passes_the_packages_own_checks(exported: Path) -> None:
-    told = ran(exported, "-m", "pytest", "-q", "-k", "conf-", "-p", "no:cacheprovider", "test_loss_contract.py")
-    assert "passed" in told and "failed" not in told
-    for place, name in (("losses", "conf"), ("targets", "soften"), ("student", "twice")):
-        file = exported / "aar" / "methods" / place / f"{name}.py"
-        ran(exported, "-m", "ruff", "check", "--config", str(ROOT / "pyproject.toml"), str(file))
-        ran(exported, "-m", "ruff", "format", "--check", "--config", str(ROOT / "pyproject.toml"), str(file))
-
-
-def test_what_is_hard_to_move_stays_what_it_was(tmp_path: Path) -> None:
-    source = '''\
-"""Odd.
-
-More of it.
-"""
-PART = {"slot": "loss", "name": "odd_one", "space": {"how": {"kind": "choice", "options": ["a b", "c"], "default": "c"},
-                                                  "n": {"kind": "int", "low": 1, "high": 4, "default": 2, "log": True}}}
-from torch.nn import functional as F
-import math
-EPS = 1e-6
-def helper(x): return F.relu(x) + EPS
-def build(params, prior):
-    # what follows is kept
-    """Doc."""
-    text = """two
-    lines"""
-    how, n = params["how"], params["n"]
-    def loss(logits, y, target, weight, step_frac):
-        return helper(logits).sum() * len(text) * n + math.pi * (how == "c")
-    return loss
-'''
-    code = read_part(source)
-    assert problems(code) == []
-    scope: dict[str, Any] = {}
-    exec(export(code, 'a "paper"', ["One.", "Two."]), scope)
-    own: dict[str, Any] = {}
-    exec(source, own)
-    import torch
-
-    params, x = {"how": "c", "n": 3}, torch.randn(4, 2)
-    loss = scope["OddOne"].build(params)
-    assert loss(x, x, x, x, 0.0) == own["build"](params, None)(x, x, x, x, 0.0)
-    assert scope["OddOne"].paper == 'a "paper"' and scope["OddOne"].summary() == "Odd."
-    assert scope["OddOne"].space == dict(code.space)

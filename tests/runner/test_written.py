@@ -212,10 +212,7 @@ def test_a_smoke_run_that_fails_costs_no_seed(tmp_path: Path) -> None:
         row = here.ledger.trial(search, 1)
         assert row.status is TrialStatus.REJECTED and row.n_seeds == 0
         ref = mine().ref
-        assert row.reason == (
-            f"{ref} did not pass its smoke run on 64 rows: smoke job failed: exit code 1: "
-            "ValueError: the loss is not a number"
-        )
+        assert row.reason == (f"{ref} did not pass its smoke run on 64 rows: smoke job failed: exit code 1: ValueError")
         (attempt,) = here.ledger.attempts(search, trial=1)
         assert attempt["kind"] == "smoke" and "step 3: about to fail" in json.loads(attempt["exit"])["log_tail"]
         words = trial_words(About(here.ledger, search), 1, here.settings.workspace)
@@ -228,7 +225,7 @@ def test_weights_that_do_not_fit_fail_the_trial_with_a_message(tmp_path: Path) -
         here.work(search)
         row = here.ledger.trial(search, 1)
         assert row.status is TrialStatus.FAILED and row.view is None
-        assert row.reason == "predict job failed: exit code 1: ValueError: the loss is not a number"
+        assert row.reason == "predict job failed: exit code 1: ValueError", "not what the log words"
 
 
 def test_the_process_sandbox_refuses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from aar import search
 from aar.agent.llm.evidence import data, line, parts_text, pgr, recipe_text, table
 from aar.agent.llm.tools import Args, Desk, Tool
 from aar.methods import short
+from aar.runner.withheld import in_short
 from aar.types import AarError, Finding, TrialStatus
 
 ROWS = 40
@@ -64,7 +65,8 @@ def trial(desk: Desk, args: Trial) -> str:
         lines.append(data("reason", t.reason))
     for attempt in reversed(desk.ledger.attempts(desk.lease.search, trial=t.number)):
         if attempt["status"] not in ("ok", "running") and attempt["exit"]:
-            lines.append(data("log", json.loads(attempt["exit"]).get("log_tail", "")))
+            log = json.loads(attempt["exit"]).get("log_tail", "")
+            lines.append(data("log", in_short(log) if t.recipe.written else log))
             break
     return "\n".join(lines)
 
