@@ -145,7 +145,9 @@ def test_shuffled_answers_are_the_weak_ones_in_another_order(bench: Bench) -> No
 
 
 def test_classes_get_other_numbers_in_answers_and_shares_alike(bench: Bench) -> None:
+    lopsided = {"prior": bench.problem.store.put(np.array([0.3, 0.7], "<f4").tobytes())}
     before = planned(bench)
+    before = before._replace(units=tuple(u.model_copy(update={"inputs": u.inputs | lopsided}) for u in before.units))
     after = renumbered(bench, before)
     assert after.spec.predict == ("dev",) and "test.jsonl" not in after.spec.inputs
     for old, new in zip(before.units, after.units, strict=True):
