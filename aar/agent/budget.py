@@ -70,6 +70,9 @@ class Outlook(Word):
         said = "left: " + ", ".join(left)
         if self.more is None:
             return said
+        if self.more == 0:
+            ends = "" if self.ends is None else f"; what is under way ends about {_clock(self.ends)}"
+            return f"{said}; nothing more begins ({self.limit}){ends}"
         until = "" if self.ends is None else f", until about {_clock(self.ends)}"
         return f"{said}; at this pace {self.more} more trials ({self.limit}){until}"
 

@@ -116,7 +116,8 @@ def test_tokens_and_dollars_are_the_sum_over_turns(lease: Lease) -> None:
     assert (now.more, now.limit, now.left["usd"]) == (3, "tokens", 1.5), "500 tokens a trial"
     assert "left: 1500 tokens, $1.50" in now.words
     spent = under(lease, tokens=1000, usd=0.25)
-    assert "left: 0 tokens, $0.00; at this pace 0 more trials" in spent.words
+    assert "left: 0 tokens, $0.00; nothing more begins (" in spent.words
+    assert "; what is under way ends about " in spent.words
     cases: list[tuple[dict[str, float], bool]] = [
         ({"tokens": 1500}, False), ({"tokens": 1501}, True), ({"usd": 0.5}, False), ({}, True),
     ]  # fmt: skip
