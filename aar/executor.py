@@ -74,19 +74,23 @@ class Executor:
         Raises:
             Exception: what a thought raised.
         """
-        out = {}
+        out: dict[int, Any] = {}
         for trial in sorted(number for number, future in self._thinking.items() if future.done()):
+            error = self._thinking[trial].exception()
+            if error is not None and not isinstance(error, Stopped) and out:
+                break  # raised the next time, so that what others thought out is not lost
+            future = self._thinking.pop(trial)
             with contextlib.suppress(Stopped):
-                out[trial] = self._thinking.pop(trial).result()
+                out[trial] = future.result()
         return out
 
     def begin(self) -> None:
         """Something is about to be started.
 
         Raises:
-            Stopped: the search is closing, and this is no part of a running trial.
+            Stopped: the search is told to stop, or is closing and this is no part of a running trial.
         """
-        if self.closing.is_set() and getattr(self._here, "trial", None) is None:
+        if self.cancel.is_set() or self.closing.is_set() and getattr(self._here, "trial", None) is None:
             raise Stopped
 
     def ring(self) -> None:

@@ -102,7 +102,7 @@ def outlook(
     rest = [(seconds - s, gpu - g) for s, g in (costs.get(n, (0.0, 0.0)) for n in ahead)]
     reserved = {
         "trials": float(len(thinking)),
-        "hours": max((max(0.0, s) for s, _ in rest), default=0.0) / 3600,
+        "hours": _side_by_side([max(0.0, s) for s, _ in rest], json.loads(row["plan"]).get("slots")) / 3600,
         "gpu_hours": sum(max(0.0, g) for _, g in rest) / 3600,
         **_unsaid(ledger.talk_costs(search), thinking),
     }
@@ -147,7 +147,12 @@ def changed(plan: str, new: dict[str, Any]) -> str:
 def _pace(ledger: Ledger, search: str, trials: Sequence[TrialRow], wall: float) -> float:
     """Wall seconds a trial: its work, what others did beside it, and conversations; 0 where none is over yet."""
     over = sum(1 for t in trials if t.number > 0 and t.finished is not None and t.seconds > 0)
-    return (ledger.wall(search, trials[1].created) + wall) / over if over else 0.0
+    return (ledger.wall(search, min(t.created for t in trials[1:])) + wall) / over if over else 0.0
+
+
+def _side_by_side(seconds: Sequence[float], slots: int | None) -> float:
+    """How long so much work takes in so many slots, at least; None: a slot for each."""
+    return max(max(seconds, default=0.0), sum(seconds) / (slots or max(1, len(seconds))))
 
 
 def _unsaid(talk: Mapping[int, TalkCost], thinking: Collection[int]) -> dict[str, float]:

@@ -24,6 +24,9 @@ from aar.runner.trial import Runner
 from aar.runner.units import orphans
 from aar.types import AarError, Hypothesis, TrialStatus, canonical_json
 
+NO_FIRST = (TrialStatus.PROPOSED, TrialStatus.WAITING, TrialStatus.REJECTED, TrialStatus.DUPLICATE)
+"""What no other trial is a repeat of."""
+
 
 class State(TypedDict):
     """What LangGraph checkpoints: ids only."""
@@ -80,10 +83,10 @@ class Loop:
                 break  # every reason and prediction is measured against naive: it goes first
             asked = self.inbox.proposal()
             waiting = sum(1 for t in trials if t.status is TrialStatus.WAITING)
-            if asked is None and not (self.left(trials) and waiting < MOST_WAITING):
-                break
             begun = self.bench.ledger.begun(self.bench.search)
             unfinished = [] if asked else [n for n in begun if n not in executor.thinking]
+            if asked is None and not ((unfinished or self.left(trials)) and waiting < MOST_WAITING):
+                break
             number = min(unfinished, default=1 + max([trials[-1].number, *begun, *executor.thinking]))
             now = self.situation(trials, number, begun=bool(unfinished))
             made = hypothesis(asked, now) if asked else self.researcher.propose(now)
@@ -107,7 +110,7 @@ class Loop:
         first: dict[str, int] = {}
         task, lease, trials = self.bench.problem.task, self.bench.lease, self.trials()
         for t in trials:
-            if t.status not in (TrialStatus.PROPOSED, TrialStatus.WAITING, TrialStatus.REJECTED):
+            if t.status not in NO_FIRST:
                 first.setdefault(t.hash, t.number)
         for t in trials:
             if t.status is not TrialStatus.PROPOSED:
@@ -157,7 +160,8 @@ class Loop:
     def decide(self, state: State) -> str:
         """On with the loop while there is budget or work under way; then confirm."""
         trials = self.trials()
-        busy = self.bench.executor.thinking or any(t.finished is None for t in trials)
+        thinking = self.bench.executor.thinking or self.bench.ledger.begun(self.bench.search)
+        busy = thinking or any(t.finished is None for t in trials)
         if busy or self.left(trials) or self.inbox.proposal() is not None or self._held():
             return "hypothesise"
         return "confirm"

@@ -123,7 +123,11 @@ def opened(ledger: Ledger, settings: Settings, search: str) -> Iterator[Bench]:
             "now): its trials could not be compared; go back to them, or start a new search (the cache is kept)"
         )
     sandbox, _ = choose(settings)
-    slots = settings.slots_for(task.limits.gpus)
+    slots, gpus = settings.slots_for(task.limits.gpus), task.limits.gpus
+    if 0 < len(settings.cards) < gpus:
+        raise AarError(
+            f"limits.gpus: {gpus}, and there are {len(settings.cards)}: {', '.join(settings.cards)} (AAR_GPUS)"
+        )
     with ledger.hold(search) as lease, Executor(slots, settings.cards) as executor:
         bench = Bench.of(problem, search, plan.seed, ledger, lease, sandbox, executor)
         sandbox.reap(search)
@@ -169,6 +173,7 @@ def work(
                 bench.lease.set_search(status="stopped", reason=f"{type(error).__name__}: {error}")
             raise
         finally:
+            bench.executor.cancel.set()  # whoever still talks to a model stops before the mirror is waited for
             waiting: int = mirror.stop(FLUSH_SECONDS)
     return waiting
 
@@ -201,7 +206,14 @@ def llm_of(plan: Plan, bench: Bench) -> LLM:
     def affordable() -> bool:
         return afford(bench.ledger, bench.search, max(0, len(bench.executor.thinking) - 1))
 
-    return LLM(bench, model_of(plan, bench.executor.cancel), plan.voices, plan.directions, affordable)
+    model = model_of(plan, bench.executor.cancel)
+
+    def pause(seconds: float) -> None:
+        model.wait(seconds)
+        bench.executor.begin()
+
+    model.pause = pause
+    return LLM(bench, model, plan.voices, plan.directions, affordable)
 
 
 def model_of(plan: Plan, cancel: threading.Event | None = None) -> Model:

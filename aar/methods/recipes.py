@@ -276,7 +276,7 @@ def settings(recipe: Recipe, base: Training) -> list[str]:
 def _scalar(setting: str, text: str) -> Value:
     try:
         value: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a date or a number that Python refuses
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError):  # a date, a number, a tag too odd
         value = None
     if isinstance(value, str):
         with suppress(ValueError):  # YAML 1.1 reads 1e-4 as text

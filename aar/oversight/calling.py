@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import threading
@@ -43,6 +44,7 @@ def insisting(
         SpeakerStopped: it keeps failing; `hint` ends the message.
     """
     for attempt in range(retries + 1):
+        check()
         found, error = _within(ask, limit, check)
         if error is None:
             return found  # type: ignore[return-value]
@@ -95,8 +97,8 @@ def wait_of(error: Exception, attempt: int) -> float:
     try:
         asked = float(headers.get("retry-after", ""))
     except ValueError:
-        asked = 2.0**attempt
-    return min(max(asked, 0.0), LONGEST_PAUSE)
+        asked = math.nan
+    return min(asked if asked >= 0 else 2.0**attempt, LONGEST_PAUSE)
 
 
 def tokens_of(reply: Any, asked: int, said: int) -> tuple[int, int]:

@@ -242,7 +242,8 @@ class Runner:
         # Which seeds this duplicate adds depends on its place in the ledger alone: a resume adds the same.
         earlier = [
             t for t in bench.ledger.trials(bench.search)
-            if t.status is TrialStatus.DUPLICATE and t.parent == original.number and t.number < trial.number
+            if t.status is TrialStatus.DUPLICATE and t.parent == original.number
+            and (t.created, t.number) < (trial.created, trial.number)
         ]  # fmt: skip
         step = bench.problem.task.seeds.screen
         full = max(bench.problem.task.seeds.full, bench.problem.task.seeds.baseline)

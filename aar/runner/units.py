@@ -21,6 +21,7 @@ from aar.runner.plan import Planned
 from aar.runner.withheld import in_short
 from aar.sandbox.outputs import BadOutput, copy_blob, read_array, read_jsonl, tail, written
 from aar.sandbox.protocol import LOG_TAIL_BYTES, PROGRESS_BYTES, SandboxError
+from aar.settings import write_whole
 from aar.types import (
     TAINTED,
     AarError,
@@ -145,10 +146,10 @@ def _compute(at: Launcher, planned: Planned, units: tuple[Unit, ...], trial: int
 def _run(at: Launcher, launch: Launch) -> Exit:
     """The launch on the cards that are least in use; one that is taken over stays where it is."""
     noted = Path(launch.folder) / "cards.json"
-    before = json.loads(noted.read_text()) if noted.exists() else ()
-    with at.executor.cards(launch.gpus, before) as cards:
-        if cards:
-            _once(noted, json.dumps(cards).encode())
+    stays = noted.exists() and at.sandbox.alive(launch.attempt, launch.folder)
+    with at.executor.cards(launch.gpus, json.loads(noted.read_text()) if stays else ()) as cards:
+        if cards and not stays:
+            write_whole(noted, json.dumps(cards))
         return at.sandbox.run(launch.model_copy(update={"cards": cards}), at.executor.cancel)
 
 

@@ -143,6 +143,16 @@ def test_what_is_thought_about_is_reserved_as_what_runs_is(lease: Lease) -> None
     assert two.reserved["trials"] == 2 and two.reserved["tokens"] == 1700
 
 
+@pytest.mark.parametrize(("slots", "hours"), [(1, 300), (2, 150), (3, 150), (None, 150)])
+def test_what_waits_for_a_slot_takes_its_time_after_what_runs(lease: Lease, slots: int | None, hours: float) -> None:
+    three_trials(lease)
+    lease.set_trial(3, seconds=150.0, **DONE)
+    for number in (4, 5):
+        lease.propose(number, **fields(number))
+    now = under(lease, hours=9.0, **({} if slots is None else {"slots": slots}))
+    assert now.reserved["hours"] == pytest.approx(hours / 3600)
+
+
 def test_an_answer_is_afforded_with_those_that_others_wait_for(lease: Lease) -> None:
     lease.turn(1, 0, "assistant", {}, tokens_in=90, tokens_out=10, usd=1.0)
     lease.turn(1, 1, "tool", {})

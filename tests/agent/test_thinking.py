@@ -11,15 +11,16 @@ import pytest
 
 from aar.agent.graph import Loop
 from aar.agent.llm.researcher import LLM
+from aar.agent.llm.tools import Claims
 from aar.executor import Executor, Stopped
 from aar.runner.trial import Runner
-from aar.types import Recipe, TrialStatus
+from aar.types import AarError, Part, Recipe, TrialStatus
 from tests.agent.models import Answer, fixed, proposal, scripted
 from tests.agent.test_llm import searched
 from tests.agent.test_researchers import now
 from tests.loops import searching
 from tests.oversight.chatserver import Json, calls, message, serving
-from tests.rows import row
+from tests.rows import BASE, row
 
 SECONDS = 60.0
 IDEAS = [("loss=logconf",), ("loss=product",), ("targets=hard",), ("loss=logconf", "loss.a=.8")]
@@ -155,15 +156,55 @@ def test_a_stop_ends_a_conversation_after_its_answer_and_a_resume_takes_it_up(
         assert [t.label for t in here.ledger.trials(search)][1:] == ["logconf"] and here.ledger.begun(search) == []
 
 
-def test_what_a_thought_raises_ends_the_search_with_its_reason(tmp_path: Path) -> None:
+def test_what_was_thought_out_comes_before_what_another_thought_raised() -> None:
     with Executor(1) as executor:
         executor.think(3, lambda: 1 // 0)
-        executor.think(4, lambda: "four")
-        executor.collect(idle=True)
+        executor.think(2, lambda: "two")
+        while not all(future.done() for future in executor._thinking.values()):
+            executor.collect(idle=True)
+        assert executor.thoughts() == {2: "two"}
         with pytest.raises(ZeroDivisionError):
-            while executor.thinking:
-                executor.thoughts()
+            executor.thoughts()
+        assert not executor.thinking
+        executor.cancel.set()
+        with pytest.raises(Stopped):
+            executor.begin()
 
+
+def test_a_claim_is_over_once_it_is_a_trial() -> None:
+    claims, logconf = Claims(), Recipe(loss=Part(name="logconf"))
+    claims.grant(5, logconf, BASE)
+    with pytest.raises(AarError, match="for t5: look elsewhere"):
+        claims.grant(6, logconf, BASE, {1, 2})
+    claims.grant(6, logconf, BASE, {1, 5})  # what t5 came to is in the journal
+
+
+@pytest.mark.parametrize("gives_up", [False, True], ids=["proposed", "gave up"])
+def test_a_conversation_that_is_over_is_a_trial_after_a_crash_though_the_budget_is_spent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives_up: bool
+) -> None:
+    def crashes(*_: Any) -> None:
+        raise RuntimeError("crash")
+
+    def script(trial: int, said: int, asked: Json) -> Answer:
+        return calls(("journal", {})) if gives_up or said == 0 else calls(proposal(*IDEAS[0]))
+
+    with serving(scripted(script)) as server, searching(tmp_path) as here:
+        plan = {"researcher": "llm", "model": "openai:m", "base_url": server.url, "confirm_top": 0, "tokens": 15}
+        search = here.create(tmp_path, trials=5, **plan)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "aar.agent.llm.researcher.LLM._instead" if gives_up else "aar.agent.llm.researcher.LLM._said", crashes
+            )
+            with pytest.raises(RuntimeError, match="crash"):
+                here.work(search)
+        assert here.ledger.begun(search) == [1] and len(server.requests) == 2
+        here.work(search)
+        assert [t.author for t in here.ledger.trials(search)] == ["preset", "optuna" if gives_up else "llm"]
+        assert len(server.requests) == 2, "nothing more is asked"
+
+
+def test_no_more_is_begun_than_the_budget_allows(tmp_path: Path) -> None:
     found = searched(tmp_path, fixed(IDEAS), trials=3, voices=16)
     assert [t.label for t in found.trials[1:]] == ["logconf", "product", "hard"], "no more than the budget"
 

@@ -47,7 +47,7 @@ def propose(desk: Desk, args: Propose) -> str:
     for f in families(now.trials):
         if f.over_tried and f.name == family(hypothesis.recipe):
             raise AarError(f"family {line(f.name)} brought no gain in its latest {f.barren} trials: leave it")
-    desk.claims.grant(now.number, hypothesis.recipe, base)
+    desk.claims.grant(now.number, hypothesis.recipe, base, {t.number for t in now.trials})
     return f"accepted: t{now.number} is {line(label(hypothesis.recipe, base))}"
 
 

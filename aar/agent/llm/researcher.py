@@ -73,26 +73,26 @@ class LLM:
         talk = self.talk(now)
         talk.begin()
         ended = talk.ended()
-        return (lambda: self._thought(now, talk)) if ended is None else self._said(talk, ended)
+        return (lambda: self._thought(talk)) if ended is None else self._said(talk, ended)
 
-    def _thought(self, now: Situation, talk: Talk) -> Hypothesis:
+    def _thought(self, talk: Talk) -> Hypothesis:
         try:
             ended = talk.run()
         except SpeakerStopped as error:
-            return self._instead(now, str(error))
+            return self._instead(talk, str(error))
         except Refused as error:  # of this conversation (its length, its contents) or of any
             if error.status in KEY or not self.bench.ledger.talked(self.bench.search)["answers"]:
                 raise
-            return self._instead(now, str(error))
+            return self._instead(talk, str(error))
         if ended is None:
-            return self._instead(now, "it proposed nothing that can be tried")
+            return self._instead(talk, "it proposed nothing that can be tried")
         return self._said(talk, ended)
 
     def _said(self, talk: Talk, ended: Message) -> Hypothesis:
         try:
             return hypothesis_of(talk.desk, Propose.model_validate(ended["arguments"]))
         except AarError as error:  # accepted once; what it stands on is not what it was
-            return self._instead(talk.desk.now, str(error))
+            return self._instead(talk, str(error))
 
     def talk(self, now: Situation) -> Talk:
         """The conversation about trial `now.number`, begun or not."""
@@ -123,7 +123,8 @@ class LLM:
         """The same model for a conversation's critiques and debates; what it once said there is remembered."""
         model = self.model
         chat = Chat(model.model, model.base_url, timeout=model.limit, pause=model.wait, check=model.stop)
-        return Cached(chat, self.bench.problem.settings.folder("oversight") / "said.db", ASKED_AT_ONCE, self.model.stop)
+        said = self.bench.problem.settings.folder("oversight") / "said.db"
+        return Cached(chat, said, ASKED_AT_ONCE, self.bench.executor.begin)
 
     def opening(self, now: Situation, voice: int = 0) -> list[Message]:
         """The first two messages: the rules, and the state of the search."""
@@ -154,6 +155,7 @@ class LLM:
         others = "; ".join(way for v, way in enumerate(ways) if v != voice)
         return PROMPTS["among"].format(voice=voice + 1, voices=self.voices, direction=ways[voice], others=others)
 
-    def _instead(self, now: Situation, why: str) -> Hypothesis:
-        made = sampled(now, "optuna")
+    def _instead(self, talk: Talk, why: str) -> Hypothesis:
+        talk.desk.look()
+        made = sampled(talk.desk.now, "optuna")
         return made.model_copy(update={"rationale": f"instead of the model ({why}): {made.rationale}"})

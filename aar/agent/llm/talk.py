@@ -59,7 +59,8 @@ class Talk:
         """
         self.begin()
         answers = sum(1 for r in self._rows() if r["role"] == "assistant")
-        start = {"trial": self.desk.now.number, "answers": answers, "over": self.ended() is not None}
+        over = self.ended() is not None or (not self._open_calls() and self._spent(answers))
+        start = {"trial": self.desk.now.number, "answers": answers, "over": over}
         self.graph().invoke(start, {"recursion_limit": 4 * STEPS + 10})
         return self.ended()
 
@@ -119,9 +120,12 @@ class Talk:
                 state["trial"], len(self._rows()), "tool", body,
                 tokens_in=tokens_in, tokens_out=tokens_out, usd=usd,
             )  # fmt: skip
+        return {**state, "over": self.ended() is not None or self._spent(state["answers"])}
+
+    def _spent(self, answers: int) -> bool:
+        """Are there no answers, no patience or no money left?"""
         refusals = sum(1 for r in self._rows() if r["body"].get("trouble") == REFUSED)
-        spent = state["answers"] >= STEPS or refusals >= REFUSALS or not self.afford()
-        return {**state, "over": spent or self.ended() is not None}
+        return answers >= STEPS or refusals >= REFUSALS or not self.afford()
 
     def _answer(self, call: Message) -> tuple[str, str]:
         """What a call is answered, and what was wrong with it: made only where it is paid for."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,13 +41,14 @@ class Claims:
         self._held: dict[int, Recipe] = {}
         self._lock = threading.Lock()
 
-    def grant(self, trial: int, recipe: Recipe, base: Training) -> None:
-        """Let `trial` have a recipe.
+    def grant(self, trial: int, recipe: Recipe, base: Training, known: Collection[int] = ()) -> None:
+        """Let `trial` have a recipe. What is `known` to be a trial by now is nobody's claim any more.
 
         Raises:
             AarError: another trial that is thought about was granted it, or nearly.
         """
         with self._lock:
+            self._held = {other: held for other, held in self._held.items() if other not in known}
             for other, held in self._held.items():
                 if other != trial and apart(recipe, held, base) is not None:
                     raise AarError(f"another researcher has just proposed nearly that, for t{other}: look elsewhere")
