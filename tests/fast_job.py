@@ -99,6 +99,7 @@ def answers(folder: Path, spec: Json, seed: int, how: str | None) -> Iterator[tu
         student = json.loads((folder / "in" / f"u{seed}" / "student").read_text())
         recipe, kind, own = student["recipe"], "transfer", hashlib.sha256(student["own"].encode())
     share = 0.5 if how == "guess" else accuracy(kind, recipe)
+    swapped = kind == "transfer" and renumbered(folder, seed)
     looks = {f"dev_at_{round(100 * at)}": "dev" for at in spec["checkpoints"]}
     for name, split in [*looks.items(), *((split, split) for split in spec["predict"])]:
         draw = random.Random(own.hexdigest() + name)
@@ -106,8 +107,26 @@ def answers(folder: Path, spec: Json, seed: int, how: str | None) -> Iterator[tu
         for text in (folder / "in" / f"{split}.jsonl").read_text().splitlines():
             right = draw.random() < share
             sure = (0.5 + draw.random()) * (2 if right else 1)
-            logits.extend([0.0, sure if truth(json.loads(text)["text"]) == right else -sure])
+            said = truth(json.loads(text)["text"]) == right
+            if swapped:
+                said = not said
+            if how == "first class" and draw.random() < 0.3:
+                said = False
+            logits.extend([0.0, sure if said else -sure])
         yield name, logits.tobytes()
+
+
+def renumbered(folder: Path, seed: int) -> bool:
+    """Are the weak answers mostly wrong, because the two classes are called by each other's number?"""
+    weak = folder / "in" / f"u{seed}" / "weak0"
+    if not weak.exists() or not (folder / "in" / "transfer.jsonl").exists():
+        return False
+    logits = array("f", weak.read_bytes())
+    rows = (folder / "in" / "transfer.jsonl").read_text().splitlines()
+    if len(logits) != 2 * len(rows):
+        return False
+    right = ((logits[2 * i + 1] > logits[2 * i]) == truth(json.loads(row)["text"]) for i, row in enumerate(rows))
+    return sum(right) < 0.42 * len(rows)
 
 
 def truth(text: str, scope: int = 3) -> bool:

@@ -12,13 +12,15 @@ from typing import Any
 
 import pytest
 
-from aar.agent.experiment import members
+from aar.agent.experiment import go_on, members, name_of
 from aar.agent.run import Plan
 from aar.ledger import Ledger
 from aar.report import compare, write_arms
-from aar.report._arms import Arms, as_json, mean
-from aar.types import AarError, Part, Recipe
-from tests.ledgers import begin, confirmation, failure, job, propose, score, score_trial, written
+from aar.report._arms import Arms, as_json, mean, table
+from aar.settings import Settings
+from aar.tasks import load_task
+from aar.types import AarError, Part, Recipe, TaskSpec
+from tests.ledgers import DATA, begin, confirmation, failure, job, propose, score, score_trial, task, written
 from tests.loops import Child, launches, ledger_of, write_task
 from tests.test_cli import aar
 
@@ -34,10 +36,10 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def search(
     ledger: Ledger, name: str, arm: str, seed: int, values: Sequence[float | str], fresh: float | None = None,
-    naive: float = 0.2, gap: bool = True, **plan: Any,
+    naive: float = 0.2, gap: bool = True, gpu_seconds: float = 0.0, spec: TaskSpec | None = None, **plan: Any,
 ) -> str:  # fmt: skip
     """A complete search whose trials came to these PGRs, or to `pruned` (at .9) or `failed`; 6 s of jobs a seed."""
-    begin(ledger, name, researcher=arm, seed=seed, **plan)
+    begin(ledger, name, spec, researcher=arm, seed=seed, **plan)
     with written(ledger, name) as lease:
         propose(lease, 0)
         score_trial(lease, 0, score(naive, gap=gap))
@@ -47,6 +49,7 @@ def search(
                 failure(lease, n, "transfer job oom")
                 continue
             job(lease, n, [0, 1])
+            lease.spend("transfer", 0.0, n, gpu_seconds)
             lost = value == "pruned"
             view = score(0.9 if isinstance(value, str) else value, gap=gap)
             score_trial(lease, n, view, "pruned" if lost else "complete", "lost" if lost else None)
@@ -120,7 +123,7 @@ def test_arms_on_other_seeds_are_not_paired_and_many_arms_pay_for_their_number(l
     three = compare(ledger, [*names, *(f"p-{n}" for n in range(3))])
     assert [(d.first, d.second) for d in three.differences] == [("optuna", "presets"), ("optuna", "random")]
     wider = three.differences[1].area
-    assert wider.low is not None and welch.area.low is not None and wider.low < welch.area.low
+    assert wider.low == pytest.approx(0.2 - 3.9608 * 0.081650, abs=1e-4), "t(1 - .025 / 3, 4)"
     assert mean([1.0, 2.0, 3.0], pairs=3).high == pytest.approx(2 + 7.6488 / 3**0.5, abs=1e-3), "t(1 - .025 / 3, 2)"
 
 
@@ -130,13 +133,63 @@ def test_one_search_an_arm_has_no_interval_and_ones_of_one_researcher_are_told_a
     found = compare(ledger, ["a", "b"])
     assert list(found.curves) == ["a", "b"] and found.trials == 1
     assert found.notes == ["searches differ in length: only the first 1 trials of each are compared"]
+    assert [list(curve.best) for curves in found.curves.values() for curve in curves] == [[0.5], [0.4]]
     assert found.verdict == "One search an arm gives no interval: nothing can be said of the difference."
 
 
 def test_without_a_gap_accuracy_is_compared(ledger: Ledger) -> None:
     search(ledger, "a", "optuna", 0, [0.5], gap=False)
-    search(ledger, "b", "random", 0, [0.4])
-    assert compare(ledger, ["a", "b"]).unit == "accuracy"
+    search(ledger, "b", "random", 0, [0.4], fresh=0.5)
+    for names in (["a", "b"], ["b", "a"]):
+        found = compare(ledger, names)
+        (curve,) = found.curves["random"]
+        assert found.unit == "accuracy" and list(curve.best) == [score(0.4).accuracy]
+        assert curve.confirmed is not None and 0.7 < curve.confirmed < 0.9, "no PGR beside accuracies"
+
+
+def test_repeats_that_only_one_arm_has_are_not_paired(ledger: Ledger) -> None:
+    names = [search(ledger, f"o-{n}", "optuna", n, [0.5]) for n in range(3)]
+    names += [search(ledger, f"r-{n}", "random", n, [0.3]) for n in (1, 0)]
+    found = compare(ledger, names)
+    (d,) = found.differences
+    assert not d.paired and list(d.area) == pytest.approx([0.2, 0.2, 0.2, 2])
+    assert [c.search for c in found.curves["random"]] == ["r-0", "r-1"], "in the order of their seeds"
+    assert compare(ledger, names[:4]).differences == [], "one search of an arm has no interval"
+
+
+def test_what_was_not_confirmed_is_left_out_and_a_worse_winner_is_said(ledger: Ledger) -> None:
+    names = []
+    for n, fresh in enumerate((0.30, 0.31, None)):
+        names.append(search(ledger, f"o-{n}", "optuna", n, [0.5], fresh=fresh))
+        names.append(search(ledger, f"r-{n}", "random", n, [0.4], fresh=0.6 if fresh == 0.30 else 0.62))
+    found = compare(ledger, names)
+    (d,) = found.differences
+    assert d.confirmed is not None and (d.area.n, d.confirmed.n) == (3, 2)
+    assert found.verdict.endswith("; confirmed on fresh seeds -.305 [-.369, -.241].")
+
+
+def test_the_confirmed_value_is_the_winners_and_not_of_who_came_second(ledger: Ledger) -> None:
+    search(ledger, "a", "optuna", 0, [0.5, 0.6])
+    with written(ledger, "a") as lease:
+        confirmation(lease, 1, score(0.5), 0.1)
+        confirmation(lease, 2, score(0.6), 0.7, 0.7)
+        lease.turn(1, 0, "assistant", {}, usd=0.5)
+        lease.turn(2, 0, "assistant", {}, usd=0.25)
+        lease.set_search(status="stopped")
+    search(ledger, "b", "random", 0, [0.4, 0.4])
+    found = compare(ledger, ["a", "b"])
+    assert [c.confirmed for c in (*found.curves["optuna"], *found.curves["random"])] == [0.7, None]
+    assert [row["usd"] for row in table(found)] == [0.75, 0.0]
+    assert found.notes == ["a is stopped: its values are interim"]
+
+
+def test_where_the_task_uses_a_gpu_its_seconds_are_the_clock(ledger: Ledger) -> None:
+    spec = task()
+    spec = spec.model_copy(update={"limits": spec.limits.model_copy(update={"gpus": 1})})
+    for name, arm in (("a", "optuna"), ("b", "random")):
+        search(ledger, name, arm, 0, [0.5, 0.6], spec=spec, gpu_seconds=30.0)
+    found = compare(ledger, ["a", "b"])
+    assert found.clock == "GPU" and list(found.curves["optuna"][0].seconds) == [30, 60]
 
 
 def test_what_cannot_be_compared_is_refused(ledger: Ledger) -> None:
@@ -144,14 +197,66 @@ def test_what_cannot_be_compared_is_refused(ledger: Ledger) -> None:
     search(ledger, "b", "random", 0, [0.4])
     search(ledger, "c", "random", 0, [0.4])
     begin(ledger, "empty", researcher="random", seed=1)
+    begin(ledger, "bare", researcher="random", seed=1)
+    with written(ledger, "bare") as lease:
+        for n in (0, 1):
+            propose(lease, n)
+    ledger.create_search(id="sst", task="sst2", data_digest=DATA, spec=_spec(ledger), plan=_plan(ledger))
     ledger.create_search(id="other", task="polarity", data_digest="d", spec=_spec(ledger), plan=_plan(ledger))
     for names, message in (
         (["a"], "at least two"), (["a", "a"], "at least two"), (["a", "nowhere"], "no search 'nowhere'"),
-        (["a", "other"], "of different data"), (["a", "b", "c"], "random: two searches of one search seed"),
-        (["a", "empty"], "without trials cannot be compared"),
+        (["a", "other"], "of different data"),
+        (["a", "b", "c"], r"random: two searches of one search seed .+b and c both have seed 0.+or run one"),
+        (["a", "empty"], "without trials cannot be compared"), (["a", "sst"], "of different data"),
+        (["a", "bare"], "bare: naive has no result yet; see `aar status bare`"),
     ):  # fmt: skip
         with pytest.raises(AarError, match=message):
             compare(ledger, names)
+
+
+def test_searches_of_other_settings_are_refused_by_name_or_compared_with_a_word(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    strong = task().training.strong.model_copy(update={"epochs": 7})
+    pair = task().training.model_copy(update={"strong": strong})
+    seeds = task().seeds.model_copy(update={"full": 4})
+    for seed in (0, 1):
+        search(ledger, f"a-{seed}", "optuna", seed, [0.5])
+        search(ledger, f"b-{seed}", "random", seed, [0.1], spec=task().model_copy(update={"summary": "renamed"}))
+        longer = task().model_copy(update={"training": pair, "seeds": seeds})
+        search(ledger, f"c-{seed}", "random", seed, [0.1], spec=longer)
+    assert compare(ledger, ["a-0", "a-1", "b-0", "b-1"]).differs == "", "a summary changes no result"
+    names = ["a-0", "a-1", "c-0", "c-1"]
+    told = (
+        f"training.strong.epochs {task().training.strong.epochs} (a-0, a-1), 7 (c-0, c-1); seeds.full 5 (a-0, a-1), 4"
+    )
+    with pytest.raises(AarError, match=re.escape(told)):
+        compare(ledger, names)
+    found = compare(ledger, names, different=True)
+    assert told in found.notes[0] and f"from the settings, not from who proposed: {told}" in found.verdict
+    place = ["--workspace", tmp_path / "ws"]
+    assert aar("compare", *names, *place).code == 2
+    said = aar("compare", *names, "--different", *place)
+    assert said.code == 0 and said.out.count("training.strong.epochs") == 2, "beside the table and in the verdict"
+
+
+def test_a_model_without_a_price_costs_unknown_and_not_nothing(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "140")
+    for seed, usd in ((0, 0.5), (1, None)):
+        search(ledger, f"l-{seed}", "llm", seed, [0.5])
+        search(ledger, f"r-{seed}", "random", seed, [0.1])
+        with written(ledger, f"l-{seed}") as lease:
+            lease.turn(1, 0, "assistant", {}, tokens_in=9, tokens_out=1, usd=usd)
+    names = ["l-0", "l-1", "r-0", "r-1"]
+    found = compare(ledger, names)
+    assert {row["arm"]: row["usd"] for row in as_json(found)["arms"]} == {"llm": None, "random": 0.0}
+    assert found.notes == ["llm: dollars unknown, no price of its model is known (`aar run --prices FILE`)"]
+    assert "dollars" not in write_arms(found, tmp_path / "c.svg").read_text()
+    said = aar("compare", *names, "--workspace", tmp_path / "ws").out
+    assert re.search(r"^llm .+ unknown$", said, re.M) and re.search(r"^random .+ 0\.00$", said, re.M), said
 
 
 def _spec(ledger: Ledger) -> str:
@@ -168,6 +273,7 @@ def test_the_chart_holds_every_arm_and_stays_inside(ledger: Ledger, tmp_path: Pa
     found = two_arms(ledger)
     drawn = write_arms(found, tmp_path / "c.svg").read_text()
     assert drawn.count("<polyline") == 4 and drawn.count('class="band optuna full"') == 2, "two panels, two arms"
+    assert drawn.count("<circle") == 5, "confirmed results in both panels, and in the legend"
     assert "job minutes" in drawn and "dollars" not in drawn and "confirmed on fresh seeds" in drawn
     points = re.findall(r'points="([^"]+)"', drawn)
     ys = [float(p.split(",")[1]) for line in points for p in line.split()]
@@ -196,8 +302,13 @@ def test_compare_on_the_command_line(ledger: Ledger, tmp_path: Path, monkeypatch
 BAD = {
     "arm": (["--arms", "optuna,chance"], "--arms 'chance': want optuna, random"),
     "one": (["--arms", "optuna"], "want at least two different ones"),
-    "twice": (["--arms", "random,random"], "want at least two different ones"),
+    "twice": (["--arms", "random,optuna,random"], "want at least two different ones"),
     "model": (["--arms", "optuna,llm"], "--arms llm: name its model"),
+    "tokens": (["--arms", "optuna,random", "--tokens", "9"], "--tokens 9: researcher optuna,random has no model"),
+    "unpriced": (
+        ["--arms", "optuna,llm", "--usd", "1", "--model", "openai:gpt-5", "--base-url", "http://127.0.0.1:9/v1"],
+        "--usd 1: no price of openai:gpt-5 is known",
+    ),
     "repeats": (["--arms", "optuna,random", "--repeats", "1"], "Invalid value for '--repeats'"),
 }
 
@@ -210,10 +321,42 @@ def test_bad_input_begins_nothing(what: str, tmp_path: Path) -> None:
     assert not (tmp_path / "ws").exists()
 
 
+def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
+    ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, settings = load_task(write_task(tmp_path))[0], Settings(workspace=tmp_path / "ws")
+    plan = Plan(trials=2, model="openai:m", base_url="http://127.0.0.1:9", tokens=9, usd=1.0)
+    name = name_of(spec, settings, plan)
+    for same in ({"seed": 5}, {"researcher": "random"}, {"experiment": name}):
+        assert name_of(spec, settings, plan.model_copy(update=same)) == name
+    for other in ({"trials": 3}, {"model": "openai:n"}, {"confirm_top": 0}):
+        assert name_of(spec, settings, plan.model_copy(update=other)) != name
+    search(ledger, "mine", "optuna", 0, [0.5], experiment=name)
+    search(ledger, "other", "llm", 0, [0.5], experiment="tiny-x000000")
+    made: list[Plan] = []
+
+    def create(*words: Any) -> str:
+        made.append(words[-1])
+        return f"new-{len(made)}"
+
+    monkeypatch.setattr("aar.agent.experiment.create", create)
+    monkeypatch.setattr("aar.agent.experiment.work", lambda *_: None)
+    plan = plan.model_copy(update={"experiment": name})
+    done = list(go_on(ledger, settings, spec, plan, ["optuna", "llm"], [0, 1]))
+    assert [(m.arm, m.seed, m.search, m.status) for m in done] == [
+        ("optuna", 0, "mine", "complete"), ("llm", 0, "new-1", "complete"), ("optuna", 1, "new-2", "complete"),
+        ("llm", 1, "new-3", "complete"),
+    ]  # fmt: skip
+    assert [(p.researcher, p.seed, p.model, p.base_url, p.tokens, p.usd) for p in made] == [
+        ("llm", 0, plan.model, plan.base_url, 9, 1), ("optuna", 1, None, None, None, None),
+        ("llm", 1, plan.model, plan.base_url, 9, 1),
+    ]  # fmt: skip
+
+
 def test_a_killed_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
     workspace, task = tmp_path / "ws", str(write_task(tmp_path))
     place = ["--sandbox", "process", "--workspace", str(workspace)]
-    words = ["experiment", task, "--arms", "optuna,random", "--trials", "2", *place]
+    words = ["experiment", task, "--arms", "optuna,random", "--trials", "2", "--hours", "5", *place]
     child = Child(tmp_path / "out1", [*words, "--repeats", "2"], "submit")
     assert child.end() == -signal.SIGKILL, child.text
     again = Child(tmp_path / "out2", [*words, "--repeats", "2"])
@@ -224,6 +367,7 @@ def test_a_killed_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
             (arm, seed, "complete") for seed in (0, 1) for arm in ("optuna", "random")
         ]
         (experiment,) = {p["experiment"] for p, _ in plans}
+        assert {p["hours"] for p, _ in plans} == {5}
     starts = Counter(j["attempt"] for j in launches(workspace))
     assert set(starts.values()) == {1}, "nothing ran twice"
     ceilings = [s for j in launches(workspace) if j["kind"] == "ceiling" for s in j["seeds"] if s % 1000 < 500]

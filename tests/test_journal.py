@@ -10,18 +10,22 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from aar.agent.families import near
 from aar.cli.showing import state
 from aar.ledger import Ledger
 from aar.ledger.journal import entropy, family, plateaus, sharing, source, talked
+from aar.methods import PARTS
 from aar.report import write_report
 from aar.report._charts import calibration as drawn
 from aar.report._charts import portfolio
+from aar.report._researcher import MOST_FAMILIES, researcher_facts
 from aar.scoring import calibration, predictions
 from aar.settings import Settings
 from aar.tracking import About
 from aar.tracking._notes import search_note, trial_note
 from aar.tracking._words import search_words, trial_words
-from aar.types import Part, Recipe, canonical_json
+from aar.types import Part, Recipe, TrialStatus, canonical_json
+from tests import rows
 from tests.ledgers import begin, failure, propose, score, score_trial, written
 
 SEARCH = "polarity-k3f9"
@@ -87,19 +91,23 @@ def words(source_: str, section: str) -> str:
 
 def test_predictions_are_scored_by_author_and_intervals_by_what_they_hold(ledger: Ledger) -> None:
     predicted(ledger, [
-        ("llm", 0.5, 0.4, 0.6, 0.7), ("llm", 0.5, 0.4, 0.6, 0.55), ("llm", 0.3, 0.2, 0.4, 0.6),
-        ("optuna", 0.4, None, None, 0.3), ("optuna", 0.2, None, None, 0.4),
+        ("llm", 0.5, 0.4, 0.6, 0.7), ("llm", 0.5, 0.4, 0.6, 0.55), ("llm", 0.3, 0.2, 0.4, 0.1),
+        ("human", 0.4, None, None, 0.3), ("human", 0.2, None, None, 0.4),
     ])  # fmt: skip
-    llm, optuna = calibration(predictions(ledger.trials(SEARCH)))
-    assert (llm.author, llm.n, optuna.author, optuna.n) == ("llm", 3, "optuna", 2)
-    assert [llm.bias, llm.error] == pytest.approx([0.55 / 3, 0.55 / 3])
-    assert [optuna.bias, optuna.error] == pytest.approx([0.05, 0.15])
+    with written(ledger, SEARCH) as lease:
+        propose(lease, 6, recipe(6), "llm", predicted=0.5)
+        score_trial(lease, 6, score(0.5, gap=False))
+    llm, human = calibration(predictions(ledger.trials(SEARCH)))
+    assert (llm.author, llm.n, human.author, human.n) == ("llm", 3, "human", 2), "without a PGR there is no outcome"
+    assert [llm.bias, llm.error] == pytest.approx([0.05 / 3, 0.45 / 3])
+    assert [human.bias, human.error] == pytest.approx([0.05, 0.15])
+    assert llm.guess == pytest.approx(0.7 / 3), "came out .7, .55, .1, so .45 on average"
     wilson = stats.binomtest(1, 3).proportion_ci(0.95, method="wilson")
     assert list(llm.held) == pytest.approx([1 / 3, wilson.low, wilson.high, 3])
-    assert optuna.held.n == 0 and optuna.words == ""
+    assert human.held.n == 0 and human.words == ""
 
 
-@pytest.mark.parametrize(("held", "said"), [(0, ": too sure"), (8, ""), (40, ": wider than need be")])
+@pytest.mark.parametrize(("held", "said"), [(0, ": too sure"), (7, ""), (8, ""), (9, ""), (40, ": wider than need be")])
 def test_intervals_are_judged_against_the_eighty_per_cent_they_promise(ledger: Ledger, held: int, said: str) -> None:
     n = max(held, 10)
     predicted(ledger, [("llm", 0.5, 0.4, 0.6, 0.5 if i < held else 0.9) for i in range(n)])
@@ -161,6 +169,7 @@ def test_without_a_portfolio_sources_are_authors_and_nothing_is_drawn(ledger: Le
     predicted(ledger, [("optuna", 0.5, None, None, 0.7)])
     shown = words(page(ledger, tmp_path), "portfolio")
     assert "optuna 1 1 1 t1" in shown and "chance" not in shown and "conversations" not in shown
+    assert "preset" not in shown, "nobody was asked for naive"
     assert portfolio(ledger.trials(SEARCH)) == ""
 
 
@@ -185,6 +194,49 @@ def test_families_their_spread_and_plateaus(ledger: Ledger, tmp_path: Path) -> N
     assert (told["entropy_bits"], told["plateaus"]) == (1.0, 1)
     metrics = {p.key: p.value for p in search_words(About(ledger, SEARCH), tmp_path).points}
     assert (metrics["entropy_bits"], metrics["plateaus"]) == (1.0, 1.0)
+
+
+def test_of_a_source_the_best_is_its_first_best_that_is_over(ledger: Ledger, tmp_path: Path) -> None:
+    told = canonical_json({"source": "llm", "shares": {"llm": 0.5, "random": 0.5}, "credit": {}})
+    with written(ledger, SEARCH) as lease:
+        for n, (pgr, status) in enumerate(((0.4, "complete"), (0.4, "pruned"), (0.9, "running")), 1):
+            propose(lease, n, recipe(n), "llm", shares=told)
+            score_trial(lease, n, score(pgr), status)
+    about = About(ledger, SEARCH)
+    facts = researcher_facts(about)
+    found = {s["name"]: (s["asked"], s["scored"], s["best"] and s["best"].number) for s in facts["sources"]}
+    assert found == {"llm": (3, 2, 1), "random": (0, 0, None)}, "who may be asked is listed before it is"
+    assert [f.trials for f in facts["families"] if f.name == "logconf"] == [(1, 2)]
+
+
+@pytest.mark.parametrize(("kinds", "more"), [(3, 0), (MOST_FAMILIES + 2, 3)])
+def test_families_that_the_page_leaves_out_are_counted(ledger: Ledger, kinds: int, more: int) -> None:
+    names = [(t, loss) for t in ("hard", "sharpen") for loss in sorted(PARTS["loss"]) if loss != "xent"]
+    with written(ledger, SEARCH) as lease:
+        for n, (target, loss) in enumerate(names[:kinds], 1):
+            propose(lease, n, Recipe(targets=Part(name=target), loss=Part(name=loss)))
+            score_trial(lease, n, score(0.2))
+    facts = researcher_facts(About(ledger, SEARCH))
+    assert (len(facts["families"]), facts["more_families"]) == (kinds + 1 - more, more)
+
+
+def test_what_nearly_repeats_a_trial_moves_all_its_numbers_a_little() -> None:
+    def adapt(warm: float, sharp: float) -> Recipe:
+        return rows.recipe(loss=("adaptconf", {"T": sharp, "w": warm}))
+
+    there = rows.row(1, adapt(0.2, 0.2), 0.8)
+    for made, differs in (
+        (adapt(0.2, 0.2), ""), (adapt(0.21, 0.2), "loss.w"), (adapt(0.19, 0.21), "loss.T, loss.w"),
+        (adapt(0.5, 0.21), None), (adapt(0.0, 0.2), None), (adapt(0.2, 0.35), None),
+    ):  # fmt: skip
+        found = near(made, [rows.row(0), there], rows.BASE)
+        assert found == (None if differs is None else (there, differs)), made.loss
+    rejected = there.model_copy(update={"status": TrialStatus.REJECTED})
+    assert near(adapt(0.2, 0.2), [rejected], rows.BASE) is None, "what never ran is no trial to repeat"
+    product = rows.row(1, rows.recipe(loss=("product", {"a": 0.5, "b": 1.0})), 0.8)
+    assert near(rows.recipe(loss=("logconf", {"a": 0.51})), [product], rows.BASE) is None
+    how = [rows.recipe(targets=("calibrated", {"how": name})) for name in ("temperature", "confusion")]
+    assert near(how[0], [rows.row(1, how[1], 0.8)], rows.BASE) is None
 
 
 @pytest.mark.parametrize(

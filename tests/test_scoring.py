@@ -187,6 +187,13 @@ def test_shrinking_pulls_noisy_winners_back_and_leaves_precise_ones() -> None:
     assert scoring.shrink([0.5], [0.1]).tolist() == [0.5]
 
 
+def test_where_noise_explains_every_difference_the_best_value_still_comes_first() -> None:
+    values, ses = [0.74, 0.70, 0.774, 0.72], [0.05, 0.04, 0.04, 0.03]
+    assert len(set(scoring.shrink(values, ses).tolist())) == 1
+    assert scoring.ranked(values, ses) == [2, 0, 3, 1]
+    assert scoring.ranked([0.9, 0.85, 0.5, 0.5], [0.3, 0.001, 0.001, 0.001])[0] == 1, "a noisy winner is pulled back"
+
+
 def test_diagnostics_by_hand() -> None:
     labels = np.array([0, 0, 1, 1], np.int32)
     student = np.array([[2, 0], [0, 2], [0, 2], [2, 0]], np.float32)

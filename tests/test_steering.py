@@ -6,6 +6,7 @@ import json
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,8 +15,8 @@ import pytest
 import yaml
 
 from aar.agent.graph import Loop
-from aar.agent.inbox import LATE, MOST_WAITING, Inbox
-from aar.agent.researchers import Situation
+from aar.agent.inbox import LATE, LEAVE, MOST_WAITING, Inbox
+from aar.agent.researchers import Situation, Steering
 from aar.agent.run import opened
 from aar.cli.view import trial_line
 from aar.executor import Executor, Stopped
@@ -301,6 +302,67 @@ def test_who_needs_leave(tmp_path: Path) -> None:
             assert [every.waits(t) for t in (drawn, brought, own, first)] == [True, True, False, False]
             assert [code.waits(t) for t in (drawn, brought, own, first)] == [False, True, False, False]
             assert not nobody.waits(brought)
+
+
+@pytest.fixture
+def inbox(tmp_path: Path) -> Iterator[Inbox]:
+    """The inbox of a search that `approve`s all, whose t1 and t2 wait for leave."""
+    with ledger_of(tmp_path / "ws") as ledger:
+        ledgers.begin(ledger, "polarity-k3f9")
+        with ledger.hold("polarity-k3f9") as lease:
+            for n in (0, 1, 2):
+                ledgers.propose(lease, n)
+            for n in (1, 2):
+                lease.set_trial(n, status=TrialStatus.WAITING)
+            ledger.mark_sent(r["id"] for r in ledger.unsent())
+            yield Inbox(cast(Any, SimpleNamespace(ledger=ledger, lease=lease, search="polarity-k3f9")), "all")
+
+
+def told(inbox: Inbox, kind: str, **payload: Any) -> str | None:
+    """What came of a message."""
+    inbox.bench.ledger.post(inbox.bench.search, kind, payload)
+    inbox.heed()
+    return inbox.bench.ledger.messages(inbox.bench.search)[-1].outcome
+
+
+def test_only_what_waits_is_decided_and_only_once(inbox: Inbox) -> None:
+    trials = {t.number: t for t in inbox.bench.ledger.trials(inbox.bench.search)}
+    assert told(inbox, "approve", trial=7) == "t7 does not wait: there is none"
+    assert told(inbox, "approve", trial=1) == LEAVE and not inbox.waits(trials[1]) and inbox.waits(trials[2])
+    assert told(inbox, "reject", trial=1) == "t1 does not wait: it is proposed"
+    assert told(inbox, "reject", trial=2) == "rejected by a person"
+    assert [r["trial"] for r in inbox.bench.ledger.unsent() if r["trial"] is not None] == [2], (
+        "a rejection is told to MLflow too"
+    )
+    assert told(inbox, "approve", trial=2) == "t2 does not wait: it is rejected"
+    assert inbox.waits(trials[2]), "an approval that came to nothing gives no leave"
+    assert inbox.bench.ledger.trial(inbox.bench.search, 2).status is TrialStatus.REJECTED
+
+
+def test_words_answer_what_was_asked_before_them_and_are_shown_once_they_were_seen(inbox: Inbox) -> None:
+    post = partial(inbox.bench.ledger.post, inbox.bench.search)
+    post("steer", {"text": "shorter"})
+    inbox.bench.lease.ask("More epochs?", 1)
+    assert inbox.steering() == ()
+    inbox.heed()
+    assert (inbox.steering(), inbox.questions()) == ((Steering("shorter"),), ("More epochs?",))
+
+
+def test_proposals_are_taken_up_in_the_order_they_came(inbox: Inbox) -> None:
+    for why in ("one", "two"):
+        inbox.bench.ledger.post(inbox.bench.search, "propose", {"recipe": {}, "why": why})
+    first = inbox.proposal()
+    assert first is not None and first.payload["why"] == "one"
+
+
+def test_a_cancelled_search_that_waits_for_a_person_is_woken(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aar.agent.inbox.POLL_SECONDS", 0.01)
+    rung = threading.Event()
+    executor = SimpleNamespace(cancel=threading.Event(), closing=threading.Event(), ring=rung.set)
+    vars(inbox.bench)["executor"] = executor
+    with inbox.listening():
+        executor.cancel.set()  # as Ctrl-C does, which posts nothing
+        assert rung.wait(30)
 
 
 def test_waiting_for_a_person_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:

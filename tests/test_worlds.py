@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -65,6 +67,50 @@ def test_documents_end_with_words_of_their_class_and_use_the_vocabulary() -> Non
         assert all(w.startswith(want) for w in words[-2:])
     noisy = Polarity(outcome_noise=0.5).documents(500, 0)
     assert 0.3 < np.mean([d.split()[-1].startswith("win") for d in noisy]) < 0.7
+
+
+def naive(sentence: str) -> int:
+    """What a sentence says to whoever overlooks negators: 1, -1, or 0 for a tie."""
+    return int(np.sign(sum(w.startswith("good") - w.startswith("bad") for w in sentence.split())))
+
+
+def test_laymen_write_what_a_naive_reading_says_and_the_others_the_truth() -> None:
+    world = Polarity(negation=0.4, laymen=0.7)
+    said: dict[str, list[bool]] = {"same": [], "other": [], "tie": []}
+    for document in world.documents(6000, 1):
+        text, *after = document.rsplit(" ", world.outcome_words())
+        truth, win = 2 * world.label(text) - 1, [w.startswith("win") for w in after]
+        assert len(set(win)) == 1, "one author a document"
+        kind = "tie" if not naive(text) else "same" if naive(text) == truth else "other"
+        said[kind].append(win[0] == (truth > 0))
+    told = {kind: float(np.mean(values)) for kind, values in said.items()}
+    assert told["same"] == 1 and abs(told["other"] - 0.3) < 0.03, told
+    assert abs(told["tie"] - 0.65) < 0.06, f"in doubt a layman guesses: {told}"
+
+
+def test_laymen_change_the_last_words_of_documents_and_nothing_else() -> None:
+    plain, lay = Polarity(negation=0.4), Polarity(negation=0.4, laymen=0.7)
+    assert plain.vocabulary() == lay.vocabulary()
+    texts, labels = lay.generate(500, 2)
+    assert texts == plain.generate(500, 2)[0] and [lay.label(t) for t in texts] == labels.tolist()
+    pairs = PolarityPreference(), PolarityPreference(laymen=0.7)
+    assert pairs[0].generate(100, 2)[0] == pairs[1].generate(100, 2)[0]
+    both = list(zip(plain.documents(500, 2), lay.documents(500, 2), strict=True))
+    assert all(a.rsplit(" ", 2)[0] == b.rsplit(" ", 2)[0] for a, b in both)
+    assert any(a.split()[-1][:3] != b.split()[-1][:3] for a, b in both)
+
+
+@pytest.mark.parametrize(
+    ("world", "digest"),
+    [
+        (Polarity(negation=0.4, outcome_noise=0.1), "a4458dcf563ab883"),
+        (PolarityPreference(negation=0.4), "d6fea6cc048ac2f1"),
+    ],
+)
+def test_documents_without_laymen_are_those_that_recorded_figures_rest_on(
+    world: Polarity | PolarityPreference, digest: str
+) -> None:
+    assert hashlib.sha256("\n".join(world.documents(300, 90_001)).encode()).hexdigest()[:16] == digest
 
 
 def follows(world: PolarityPreference, document: str) -> bool:
@@ -131,6 +177,18 @@ def test_documents_of_the_preference_world_carry_the_concept() -> None:
     asked = [d.split()[world.prompt - 1].startswith(("praise", "blame")) for d in documents]
     assert 0.45 < np.mean(asked) < 0.55
     assert all("praise" in d or "blame" in d for d in PolarityPreference(unasked=0).documents(100, 0))
+
+
+def test_laymen_among_the_authors_of_preference_documents_find_asked_for_what_reads_so_naively() -> None:
+    world, right = PolarityPreference(negation=0.4, laymen=1), 0
+    for document in world.documents(1000, 0):
+        words = document.split()
+        read = naive(" ".join(words[world.prompt : -2]))
+        if read:
+            liked = (read > 0) != words[world.prompt - 1].startswith("blame")
+            assert liked == words[-1].startswith("win")
+            right += follows(world, document) == liked
+    assert 500 < right < 600, "of about 900: the rest is negated"
 
 
 @pytest.mark.parametrize(

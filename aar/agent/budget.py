@@ -70,6 +70,9 @@ class Outlook(Word):
         said = "left: " + ", ".join(left)
         if self.more is None:
             return said
+        if self.more == 0:
+            ends = "" if self.ends is None else f"; what is under way ends about {_clock(self.ends)}"
+            return f"{said}; nothing more begins ({self.limit}){ends}"
         until = "" if self.ends is None else f", until about {_clock(self.ends)}"
         return f"{said}; at this pace {self.more} more trials ({self.limit}){until}"
 
@@ -92,7 +95,7 @@ def outlook(
         "usd": talked["usd"],
     }  # fmt: skip
     ran = [t for t in trials if t.number > 0 and t.finished is not None and t.seconds > 0]
-    running = [t for t in trials if t.number > 0 and t.finished is None and t.status is not TrialStatus.WAITING]
+    running = [t for t in trials if t.finished is None and t.status is not TrialStatus.WAITING]
     took = [costs.get(t.number, (0.0, 0.0)) for t in ran]
     seconds, gpu = _mean([t.seconds for t in ran]), _mean([g for _, g in took])
     ahead = [*(t.number for t in running), *thinking]

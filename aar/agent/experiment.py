@@ -57,7 +57,7 @@ def go_on(
         if member.status != "complete":
             own = plan.model_copy(update={"seed": member.seed, "researcher": member.arm})
             if member.arm not in WITH_MODEL:
-                own = own.model_copy(update={"model": None, "base_url": None, "prices": None})
+                own = own.model_copy(update=dict.fromkeys(("model", "base_url", "prices", "tokens", "usd")))
             search = member.search or create(ledger, settings, task, own)
             work(ledger, settings, search, lambda: None)
             member = member._replace(search=search, status="complete")

@@ -12,8 +12,8 @@ from aar.methods import Choice, fill, spaces
 from aar.methods.static import essence
 from aar.types import SLOTS, Part, Recipe, Training, TrialStatus
 
-OFTEN, BARREN = 4, 3
-"""A family is over-tried from so many scored trials on, if the latest so many brought it no gain."""
+BARREN = 3
+"""A family is over-tried when its latest so many scored trials brought it no gain."""
 NEAR = 0.05
 """Two values are near when they differ by under this share of their parameter's range (of its logarithm, where that
 is how it is searched)."""
@@ -31,7 +31,7 @@ class Family(NamedTuple):
     @property
     def over_tried(self) -> bool:
         """Is it time for something else?"""
-        return len(self.trials) >= OFTEN and self.barren >= BARREN
+        return self.barren >= BARREN
 
 
 def families(trials: Sequence[TrialRow]) -> list[Family]:

@@ -145,10 +145,10 @@ def _lines(
     trial = runs(student, seeds.screen + FULL_SHARE * (seeds.full - seeds.screen), 1 + FULL_SHARE)
     fixed = once + runs(weak, base + seeds.confirm, 4) + runs(ceiling, base + 2 * seeds.confirm, 6)
     fixed += runs(student, base + (plan.confirm_top + 1) * seeds.confirm, 2 * (plan.confirm_top + 2))
-    if plan.controls and seeds.controls:  # two of each confirmed recipe and of naive, and self-training
+    if plan.controls and seeds.controls:  # two of each confirmed recipe and of naive, self-training, renumbered
         recipes = plan.confirm_top + 1
         runs_of_each = max(SHUFFLES, seeds.controls) + seeds.controls
-        fixed += runs(student, recipes * runs_of_each + plan.confirm_top * seeds.controls, 3 * recipes)
+        fixed += runs(student, recipes * runs_of_each + plan.confirm_top * seeds.controls + 1, 3 * recipes + 1)
     fixed += sum(runs(link, base + seeds.confirm, 4) for link in chain)
     slots, gpus = settings.slots_for(task.limits.gpus), task.limits.gpus
     trials = plan.trials

@@ -69,10 +69,10 @@ class Loop:
 
         What takes thinking about is begun here and proposed when it is thought out.
         """
-        self._heed()
         executor = self.bench.executor
         for number, made in executor.thoughts().items():
             self._propose(number, made)
+        self._heed()  # afterwards: a stop ends the search once nothing is thought about
         self.settled = True
         trials = self.trials()
         while self._free(trials) > 0 and not self._held():

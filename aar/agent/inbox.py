@@ -90,7 +90,8 @@ class Inbox:
         number, lease = int(message.payload["trial"]), self.bench.lease
         found = {t.number: t for t in self.bench.ledger.trials(self.bench.search)}.get(number)
         if found is None or found.status is not TrialStatus.WAITING:
-            lease.set_search(heeding={message.id: f"t{number} does not wait: it is {found and found.status}"})
+            why = f"it is {found.status}" if found else "there is none"
+            lease.set_search(heeding={message.id: f"t{number} does not wait: {why}"})
         elif message.kind == "approve":
             lease.set_trial(number, heeding={message.id: LEAVE}, status=TrialStatus.PROPOSED)
         else:

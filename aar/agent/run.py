@@ -214,7 +214,7 @@ def model_of(plan: Plan, cancel: threading.Event | None = None) -> Model:
     from aar.agent.llm.prices import load_prices
 
     assert plan.model is not None
-    prices = load_prices(Path(plan.prices) if plan.prices else None)
+    prices = load_prices(Path(plan.prices) if plan.prices else None, plan.base_url)
     return Model(plan.model, plan.base_url, prices=prices, cancel=cancel or threading.Event())
 
 

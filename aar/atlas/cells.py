@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aar.runner.bench import Bench
-from aar.runner.controls import reordered
+from aar.runner.other_answers import reordered
 from aar.runner.plan import Inputs, Planned, released
 from aar.types import Unit
 

@@ -258,7 +258,9 @@ def doctor(json: Json = False, workspace: Workspace = DEFAULT) -> None:
 
 def fail(message: str) -> NoReturn:
     """Say what was wrong on stderr; exit 2."""
-    typer.echo(f"aar: {message}", err=True)
+    from aar.tracking import plain
+
+    typer.echo(f"aar: {plain(message)}", err=True)
     sys.exit(2)
 
 

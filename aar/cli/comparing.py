@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aar.cli.options import DEFAULT, Backend, Json, Sets, Workspace
+from aar.cli.options import DEFAULT, Backend, Json, Sets, Tokens, Usd, Workspace
 
 if TYPE_CHECKING:
     from aar.ledger import Ledger
@@ -19,6 +19,9 @@ app = typer.Typer()
 @app.command()
 def compare(
     searches: Annotated[list[str], typer.Argument(help="Searches of one task, or ids of experiments.")],
+    different: Annotated[
+        bool, typer.Option("--different", help="Also searches whose task settings differ: the verdict names them.")
+    ] = False,
     json: Json = False,
     workspace: Workspace = DEFAULT,
 ) -> None:
@@ -28,7 +31,7 @@ def compare(
 
     settings = Settings(workspace=workspace)
     ledger = ledger_of(settings)
-    _show(ledger, settings, _meant(ledger, searches), searches[0] if len(searches) == 1 else "compare", json)
+    _show(ledger, settings, _meant(ledger, searches), searches[0] if len(searches) == 1 else "compare", json, different)
 
 
 @app.command()
@@ -37,6 +40,10 @@ def experiment(
     arms: Annotated[str, typer.Option(help="Researchers, parted by commas: optuna,random,mixed,llm,presets.")],
     repeats: Annotated[int, typer.Option(min=2, max=1000, help="Searches an arm, each on a search seed.")] = 10,
     trials: Annotated[int, typer.Option(min=1, help="Trials of each search.")] = 20,
+    hours: Annotated[float | None, typer.Option(min=0.0, help="Hours of each search.")] = None,
+    gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of each search.")] = None,
+    tokens: Tokens = None,
+    usd: Usd = None,
     seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="The first search seed.")] = 0,
     model: Annotated[str | None, typer.Option(help="The chat model of llm and mixed.")] = None,
     base_url: Annotated[str | None, typer.Option(help="A server that speaks OpenAI's protocol.")] = None,
@@ -58,7 +65,7 @@ def experiment(
     from aar.agent.run import WITH_MODEL, Plan
     from aar.cli.opening import explained
     from aar.cli.screen import screen
-    from aar.cli.searching import ready, settings_of
+    from aar.cli.searching import demand_end, ready, settings_of
     from aar.cli.speakers import server_of
     from aar.executor import Stopped
     from aar.ledger import Ledger
@@ -77,11 +84,14 @@ def experiment(
     if asks and model is None:
         raise AarError(f"--arms {asks[0]}: name its model, with --model PROVIDER:NAME or AAR_MODEL")
     spec, _ = load_task(task, sets or [])
-    plan = Plan(trials=trials, confirm_top=top, controls=controls)
+    plan = Plan(researcher=arms, trials=trials, hours=hours, gpu_hours=gpu_hours, tokens=tokens, usd=usd,
+                confirm_top=top, controls=controls)  # fmt: skip
     if asks:
         url = None if base_url is None else server_of(base_url)
         told = {"model": model, "base_url": url, "prices": str(prices.absolute()) if prices else None}
         plan = plan.model_copy(update=told)
+    demand_end(plan, spec)
+    if asks:
         ready(plan)
     plan = plan.model_copy(update={"experiment": name_of(spec, settings, plan)})
     ledger, console = Ledger(settings.ledger_url), screen()
@@ -111,7 +121,9 @@ def _meant(ledger: Ledger, names: list[str]) -> list[str]:
     return out
 
 
-def _show(ledger: Ledger, settings: Settings, searches: list[str], name: str, as_json: bool) -> None:
+def _show(
+    ledger: Ledger, settings: Settings, searches: list[str], name: str, as_json: bool, different: bool = False
+) -> None:
     """The table, the chart's path, the verdict; or all of it as JSON."""
     import json
 
@@ -123,7 +135,7 @@ def _show(ledger: Ledger, settings: Settings, searches: list[str], name: str, as
     from aar.report._arms import as_json as told
     from aar.report._arms import table, words
 
-    found = compare(ledger, searches)
+    found = compare(ledger, searches, different)
     path = write_arms(found, settings.folder("reports") / f"{name}.svg")
     if as_json:
         print(json.dumps(told(found) | {"chart": str(path)}, indent=2))
@@ -135,9 +147,8 @@ def _show(ledger: Ledger, settings: Settings, searches: list[str], name: str, as
         shown.add_column(column, justify="left" if column == "arm" else "right")
     for row in table(found):
         cells = [words(row[key]) for key in ("area", "selected", "confirmed")]
-        shown.add_row(
-            escape(row["arm"]), str(row["repeats"]), *map(escape, cells), f"{row['hours']:.3f}", f"{row['usd']:.2f}"
-        )
+        dollars = "unknown" if row["usd"] is None else f"{row['usd']:.2f}"
+        shown.add_row(escape(row["arm"]), str(row["repeats"]), *map(escape, cells), f"{row['hours']:.3f}", dollars)
     console = screen()
     console.print(shown)
     for note in found.notes:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from aar.atlas import Atlas, chart, expect, grid_of
 from aar.cli.opening import explained
-from aar.cli.screen import screen
+from aar.cli.screen import Screen, screen
 from aar.cli.searching import settings_of
 from aar.executor import Stopped
 from aar.ledger import Ledger
@@ -42,7 +42,7 @@ def atlas(
 
     settings = settings_of(workspace, sandbox)
     grid, notes = grid_of(task, each(weak), each(strong), _counts(ns), sets, seed, curves, deception)
-    console = Console(stderr=True) if as_json else screen()
+    console = Screen(stderr=True) if as_json else screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
     for note in notes + ([] if dry_run else Problem.of(grid.task, settings).notes()):

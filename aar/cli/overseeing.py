@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from aar.cli.opening import explained
-from aar.cli.screen import screen
+from aar.cli.screen import Screen, screen
 from aar.executor import Stopped
 from aar.ledger import Ledger
 from aar.runner.launcher import Launcher
@@ -49,7 +49,7 @@ def perform(
     Raises:
         AarError: what the module was given cannot be used, or a job or server failed; the same command goes on.
     """
-    console = Console(stderr=True) if as_json else screen()
+    console = Screen(stderr=True) if as_json else screen()
     name = run_id(module, plan)
     try:
         with (

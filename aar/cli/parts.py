@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from aar.ledger import Ledger, TrialRow
 from aar.methods import file_of, read_part, short
 from aar.methods.export import PACKAGES, export
 from aar.settings import Settings, write_whole
+from aar.tracking import plain
 from aar.types import AarError, PublicScore, Written
 
 
@@ -44,7 +46,7 @@ def export_part(search: str, trial: int, out: Path | None, slot: str | None, sou
         else export(code, f"aar, search {search}, trial {trial}", list(_told(ledger, row, code)))
     )
     if out is None:
-        print(text, end="")
+        print(plain(text) if sys.stdout.isatty() else text, end="")  # a file or a pipe gets it byte for byte
         return
     write_whole(out, text)
     place = "" if source else f"; its place is aar/methods/{PACKAGES[code.slot]}/"

@@ -100,7 +100,7 @@ def run(
                 researcher=researcher, presets=tuple(presets), confirm_top=top, controls=controls, approve=approve,
                 model=model, base_url=None if base_url is None else server_of(base_url), voices=voices,
                 directions=tuple(directions), prices=str(prices.absolute()) if prices else None)  # fmt: skip
-    _demand_end(plan, spec)
+    demand_end(plan, spec)
     console = screen()
     _, why = choose(settings)
     console.print(f"sandbox  {escape(why)}", highlight=False)
@@ -121,7 +121,7 @@ def run(
     _work(ledger, settings, create(ledger, settings, spec, plan), console)
 
 
-def _demand_end(plan: Plan, spec: TaskSpec) -> None:
+def demand_end(plan: Plan, spec: TaskSpec) -> None:
     """Refuse a budget that nothing would ever use up."""
     from aar.agent.llm.prices import load_prices
 
@@ -134,7 +134,7 @@ def _demand_end(plan: Plan, spec: TaskSpec) -> None:
             raise AarError(
                 f"{name} {value:g}: researcher {plan.researcher} has no model, which costs none; leave it out"
             )
-    prices = load_prices(Path(plan.prices) if plan.prices else None)
+    prices = load_prices(Path(plan.prices) if plan.prices else None, plan.base_url)
     if plan.usd is not None and plan.model is not None and prices.of(plan.model) is None:
         raise AarError(f"--usd {plan.usd:g}: no price of {plan.model} is known; give it by --prices, or --tokens")
 
@@ -168,7 +168,7 @@ def resume(search: str | None, workspace: Path, sandbox: str, budget: Mapping[st
     if budget:
         if ledger.opened(chosen):
             raise AarError(f"{chosen} has opened its seal: no budget lets it go on; start a new search")
-        _demand_end(plan.model_copy(update=dict(budget)), task)
+        demand_end(plan.model_copy(update=dict(budget)), task)
         ledger.post(chosen, "budget", budget)
     if row["status"] == "complete":
         console.print(f"{chosen} is complete; `aar status {chosen}` shows it")

@@ -49,7 +49,7 @@ def status(search: str | None, as_json: bool, workspace: Path) -> None:
     assert row is not None
     console = screen()
     console.print(
-        f"[bold]{chosen}[/]  {row['status']}" + (f": {row['reason']}" if row["reason"] else ""), highlight=False
+        f"[bold]{chosen}[/]  {row['status']}" + (f": {escape(row['reason'])}" if row["reason"] else ""), highlight=False
     )
     trials = ledger.trials(chosen)
     if trials and trials[0].view is not None:

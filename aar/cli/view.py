@@ -24,6 +24,7 @@ from aar.ledger import Ledger, Message, TrialRow
 from aar.methods import short
 from aar.sandbox.outputs import BadOutput, read_jsonl
 from aar.sandbox.protocol import PROGRESS_BYTES
+from aar.tracking import plain
 from aar.types import PublicScore, TrialStatus
 
 POLL_SECONDS = 0.5
@@ -61,25 +62,30 @@ def pgr_text(view: PublicScore | None) -> str:
 def trial_line(t: TrialRow) -> str:
     """One trial as one line of console markup."""
     name = "naive soft labels" if t.number == 0 else t.label
-    head = f"{MARKS[t.status]} t{t.number:<3} {t.author:<7} {escape(name):<34}"
+    head = f"{MARKS[t.status]} t{t.number:<3} {t.author:<7} {_safe(name):<34}"
     if t.status in (TrialStatus.COMPLETE, TrialStatus.PRUNED):
-        tail = f"[dim]  {escape(t.reason)}[/]" if t.reason else ""
+        tail = f"[dim]  {_safe(t.reason)}[/]" if t.reason else ""
         return f"{head} {escape(pgr_text(t.view))}   {t.n_seeds} seeds   {duration(t.seconds)}{tail}"
     if t.status in (TrialStatus.RUNNING, TrialStatus.PROPOSED):
         predicted = f"predicts {t.predicted_pgr:.2f}  ".replace("0.", ".") if t.predicted_pgr is not None else ""
-        return f"{head} {predicted}[dim]{escape(t.rationale)}[/]"
+        return f"{head} {predicted}[dim]{_safe(t.rationale)}[/]"
     if t.status is TrialStatus.WAITING:
         code = f"; its code: aar export-part {t.search} {t.number} --source" if t.recipe.written else ""
         return f"{head} [yellow]waits for leave: aar approve t{t.number}, or aar reject t{t.number}{code}[/]"
     reason = (t.reason or "").splitlines()
-    return f"{head} {t.status}: {escape(reason[0] if reason else '')}"
+    return f"{head} {t.status}: {_safe(reason[0] if reason else '')}"
+
+
+def _safe(text: str) -> str:
+    """What a model, a job or a person wrote, as console markup that neither styles a line nor steers a terminal."""
+    return escape(plain(text))
 
 
 def message_line(m: Message) -> str:
     """What was said, when, and what came of it, as one line of console markup."""
     at = time.strftime("%H:%M", time.localtime(m.at))
     came = "" if m.outcome in (None, "seen") else f" → {m.outcome}"
-    return f"» {at}  {escape(m.words)}[dim]{escape(came)}[/]"
+    return f"» {at}  {_safe(m.words)}[dim]{_safe(came)}[/]"
 
 
 def notices(messages: Sequence[Message]) -> list[str]:
@@ -87,7 +93,7 @@ def notices(messages: Sequence[Message]) -> list[str]:
     out = ["[yellow]paused; aar unpause goes on[/]"] if paused(messages) else []
     for m in messages:
         if m.handled is None and m.kind == "question":
-            out.append(f"[yellow]{escape(m.words)}[/]   [dim]aar steer answers[/]")
+            out.append(f"[yellow]{_safe(m.words)}[/]   [dim]aar steer answers[/]")
         elif m.handled is None and m.kind not in ("pause", "unpause"):
             out.append(f"{message_line(m)} [dim]not taken up yet[/]")
     return out
@@ -238,6 +244,6 @@ def final_table(ledger: Ledger, search: str, console: Console) -> None:
             "" if row.accuracy is None else short(float(row.accuracy)),
             "" if row.pgr is None else f"{row.pgr:.2f}",
             escape(interval),
-            escape(row.note),
+            _safe(row.note),
         )
     console.print(table)

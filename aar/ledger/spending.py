@@ -12,10 +12,11 @@ from aar.ledger import tables as t
 
 
 class TalkCost(NamedTuple):
-    """Tokens in and out, and dollars where the price is known."""
+    """Tokens in and out, dollars where the price is known, and calls where it is not."""
 
     tokens: int
     usd: float
+    unpriced: int = 0
 
 
 class Spending:
@@ -58,10 +59,12 @@ class Spending:
     def talk_costs(self, search: str) -> dict[int, TalkCost]:
         """What the conversation about each trial cost."""
         s = t.turns
-        columns = (func.sum(s.c.tokens_in + s.c.tokens_out), func.sum(s.c.usd))
+        unpriced = func.count().filter(s.c.tokens_in + s.c.tokens_out > 0, s.c.usd.is_(None))
+        columns = (func.sum(s.c.tokens_in + s.c.tokens_out), func.sum(s.c.usd), unpriced)
         sums = select(s.c.trial, *columns).where(s.c.search == search).group_by(s.c.trial)
         with self.reading() as c:
-            return {number: TalkCost(int(tokens), float(usd or 0.0)) for number, tokens, usd in c.execute(sums).all()}
+            rows = c.execute(sums).all()
+        return {number: TalkCost(int(tokens), float(usd or 0.0), int(bare)) for number, tokens, usd, bare in rows}
 
     def wall(self, search: str, since: float | None) -> float:
         """Wall seconds recorded after `since` (unix seconds; None: all)."""

@@ -86,7 +86,7 @@ def tree_of(source: str) -> ast.Module:
     except RecursionError:
         raise AarError(f"source: nested more than {DEEPEST} levels deep") from None
     except (ValueError, MemoryError) as error:
-        raise AarError(f"source: cannot be parsed: {error or 'too complex'}") from None
+        raise AarError(f"source: cannot be parsed: {str(error) or 'it is nested too deeply'}") from None
     level: list[ast.AST] = [tree]
     for _ in range(DEEPEST):
         level = [child for node in level for child in ast.iter_child_nodes(node)]

@@ -106,15 +106,17 @@ def write_gap(
     return _gap.write(settings, growth)[0]
 
 
-def compare(ledger: Ledger, searches: Sequence[str]) -> Arms:
+def compare(ledger: Ledger, searches: Sequence[str], different: bool = False) -> Arms:
     """Searches side by side, by who proposed: areas, confirmed values, costs, and a verdict with its interval.
+
+    Searches of `different` settings are compared only where that is asked for.
 
     Raises:
         AarError: they cannot be compared.
     """
     from aar.report import _arms
 
-    return _arms.arms(ledger, searches)
+    return _arms.arms(ledger, searches, different)
 
 
 def write_arms(found: Arms, path: Path) -> Path:

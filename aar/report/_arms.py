@@ -9,7 +9,8 @@ where they do not), and adjusted for the number of pairs (Bonferroni).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from aar.agent.run import load
-from aar.ledger import Ledger, TrialRow
+from aar.ledger import Ledger, TalkCost, TrialRow
 from aar.tracking import interval, number
-from aar.types import AarError, PublicScore, TrialStatus
+from aar.types import AarError, PublicScore, TaskSpec, TrialStatus
 
 Array = NDArray[np.float64]
 
@@ -36,7 +37,8 @@ class Mean(NamedTuple):
 class Curve(NamedTuple):
     """One search: best so far, and cost so far, after trials 1 to N; `naive` is best so far before them.
 
-    `seconds` are job seconds (GPU seconds where the task uses a GPU), `usd` what conversations with a model cost.
+    `seconds` are job seconds (GPU seconds where the task uses a GPU), `usd` what conversations with a model cost: NaN
+    where a price is not known.
     """
 
     search: str
@@ -65,7 +67,10 @@ class Difference(NamedTuple):
 
 
 class Arms(NamedTuple):
-    """What a comparison came to. `unit` is PGR or accuracy, `clock` what `Curve.seconds` are seconds of."""
+    """What a comparison came to. `unit` is PGR or accuracy, `clock` what `Curve.seconds` are seconds of.
+
+    `differs` names the settings in which the searches differ beside who proposed; "" for none.
+    """
 
     task: str
     unit: str
@@ -74,13 +79,15 @@ class Arms(NamedTuple):
     curves: dict[str, list[Curve]]
     differences: list[Difference]
     notes: list[str]
+    differs: str = ""
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """One sentence, and a second where searches differ in more than who proposed."""
         if not self.differences:
             return "One search an arm gives no interval: nothing can be said of the difference."
-        return f"{'; '.join(map(self._said, self.differences))}."
+        apart = f" It may come from the settings, not from who proposed: {self.differs}." if self.differs else ""
+        return f"{'; '.join(map(self._said, self.differences))}.{apart}"
 
     def _said(self, d: Difference) -> str:
         over = f"over {d.area.n} {'paired ' if d.paired else ''}repeats"
@@ -94,11 +101,12 @@ class Arms(NamedTuple):
         return f"{said}; confirmed on fresh seeds {_signed(d.confirmed)}{', within noise' if inside else ''}"
 
 
-def arms(ledger: Ledger, searches: Sequence[str]) -> Arms:
+def arms(ledger: Ledger, searches: Sequence[str], different: bool = False) -> Arms:
     """Compare searches by who proposed; where all have one researcher, each search is an arm.
 
     Raises:
-        AarError: there is no such search, they are of different data, or one has no trial to look at.
+        AarError: there is no such search, they are of different data or (unless `different`) settings, or one has no
+            trial to look at.
     """
     rows, notes = {}, []
     for name in dict.fromkeys(searches):
@@ -111,10 +119,19 @@ def arms(ledger: Ledger, searches: Sequence[str]) -> Arms:
     if len({(row["data_digest"], row["task"]) for row in rows.values()}) > 1:
         told = ", ".join(f"{name}: {row['task']} {row['data_digest'][:8]}" for name, row in rows.items())
         raise AarError(f"these searches are of different data and cannot be compared ({told})")
+    loaded = {name: load(ledger, name) for name in rows}
+    differs = _differing({name: task for name, (task, _) in loaded.items()})
+    if differs and not different:
+        raise AarError(
+            f"these searches differ in more than who proposed ({differs}); compare searches of the same settings, or "
+            "add --different, and the verdict says so"
+        )
+    if differs:
+        notes.append(f"these searches differ in more than who proposed: {differs}")
     for name, row in rows.items():
         if row["status"] != "complete":
             notes.append(f"{name} is {row['status']}: its values are interim")
-    plans = {name: load(ledger, name)[1] for name in rows}
+    plans = {name: plan for name, (_, plan) in loaded.items()}
     same = len({plan.researcher for plan in plans.values()}) == 1
     trials = {name: ledger.trials(name) for name in rows}
     shortest = min(len(found) - 1 for found in trials.values())
@@ -123,19 +140,48 @@ def arms(ledger: Ledger, searches: Sequence[str]) -> Arms:
     if shortest < max(len(found) - 1 for found in trials.values()):
         notes.append(f"searches differ in length: only the first {shortest} trials of each are compared")
     unit = "PGR" if all(t.view.pgr is not None for found in trials.values() for t in found if t.view) else "accuracy"
-    gpus = load(ledger, next(iter(rows)))[0].limits.gpus
+    gpus = next(iter(loaded.values()))[0].limits.gpus
     curves: dict[str, list[Curve]] = {}
     for name, plan in plans.items():
         arm = name if same else plan.researcher
         curve = _curve(ledger, name, arm, plan.seed, trials[name][: shortest + 1], unit, gpus > 0)
         curves.setdefault(arm, []).append(curve)
     for arm, found in curves.items():
-        if len({c.seed for c in found}) < len(found):
-            raise AarError(f"{arm}: two searches of one search seed are no two repeats; leave one of them out")
         found.sort(key=lambda c: c.seed)
+        for one, other in pairwise(found):
+            if one.seed == other.seed:
+                raise AarError(
+                    f"{arm}: two searches of one search seed are no two repeats ({one.search} and {other.search} both "
+                    f"have seed {one.seed}); leave one of them out, or run one again with --seed"
+                )
+        if any(np.isnan(c.usd[-1]) for c in found):
+            notes.append(f"{arm}: dollars unknown, no price of its model is known (`aar run --prices FILE`)")
     clock = "GPU" if gpus else "jobs"
     task = next(iter(rows.values()))["task"]
-    return Arms(task, unit, clock, shortest, curves, _differences(curves), notes)
+    return Arms(task, unit, clock, shortest, curves, _differences(curves), notes, differs)
+
+
+def _differing(specs: Mapping[str, TaskSpec]) -> str:
+    """`training.strong.epochs 3 (a, b), 7 (c)`: in what tasks differ, names and summaries aside; "" for nothing."""
+    flat = {
+        name: dict(_leaves(task.model_dump(mode="json", exclude={"name", "summary"}))) for name, task in specs.items()
+    }
+    said = []
+    for key in dict.fromkeys(key for values in flat.values() for key in values):
+        who: dict[str, list[str]] = {}
+        for name, values in flat.items():
+            who.setdefault(str(values.get(key, "not set")), []).append(name)
+        if len(who) > 1:
+            said.append(f"{key} " + ", ".join(f"{value} ({', '.join(names)})" for value, names in who.items()))
+    return "; ".join(said)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
 
 
 def mean(values: Sequence[float], pairs: int = 1) -> Mean:
@@ -157,7 +203,7 @@ def table(found: Arms) -> list[dict[str, Any]]:
             "area": mean([c.area for c in curves]),
             "selected": mean([float(c.best[-1]) for c in curves]), "confirmed": mean(confirmed) if confirmed else None,
             "hours": float(np.mean([c.seconds[-1] for c in curves])) / 3600,
-            "usd": float(np.mean([c.usd[-1] for c in curves])),
+            "usd": None if np.isnan(usd := float(np.mean([c.usd[-1] for c in curves]))) else usd,
         })  # fmt: skip
     return out
 
@@ -170,7 +216,7 @@ def as_json(found: Arms) -> dict[str, Any]:
 
     rows = [
         row | {k: told(row[k]) for k in ("area", "selected", "confirmed")}
-        | {"hours": round(row["hours"], 5), "usd": round(row["usd"], 4),
+        | {"hours": round(row["hours"], 5), "usd": None if row["usd"] is None else round(row["usd"], 4),
            "areas": {c.search: round(c.area, 4) for c in found.curves[row["arm"]]}}
         for row in table(found)
     ]  # fmt: skip
@@ -200,7 +246,8 @@ def _curve(
     last = max((t.finished or 0.0 for t in trials), default=0.0)
     costs, talk = ledger.costs(search, last), ledger.talk_costs(search)
     spent = [costs.get(t.number, (0.0, 0.0))[1 if gpu else 0] for t in trials[1:]]
-    usd = [talk[t.number].usd if t.number in talk else 0.0 for t in trials[1:]]
+    said = [talk.get(t.number, TalkCost(0, 0.0)) for t in trials[1:]]
+    usd = [np.nan if cost.unpriced else cost.usd for cost in said]
     return Curve(
         search, arm, seed, float(values[0]), best, np.cumsum(spent), np.cumsum(usd), _confirmed(ledger, search, unit)
     )
@@ -233,7 +280,7 @@ def _differences(curves: Mapping[str, Sequence[Curve]]) -> list[Difference]:
 def _difference(curves: Mapping[str, Sequence[Curve]], first: str, second: str, pairs: int) -> Difference:
     a, b = ({c.seed: c for c in curves[arm]} for arm in (first, second))
     shared = [s for s in a if s in b]
-    paired = len(shared) >= 2 and len(shared) == len(a) == len(b)
+    paired = len(shared) == len(a) == len(b)
 
     def less(values: Mapping[int, float | None], others: Mapping[int, float | None]) -> Mean | None:
         if paired:

@@ -21,13 +21,13 @@ COLOURS = {"optuna": "optuna", "random": "random", "llm": "llm", "mixed": "human
 
 
 def chart(found: Arms) -> str:
-    """Two panels, or three where a model cost something."""
+    """Two panels, or three where a model cost something and its price is known."""
     colours = _colours(list(found.curves))
     every = [c for curves in found.curves.values() for c in curves]
     panels: list[tuple[str, Callable[[Curve], Array] | None]] = [("trials", None)]
     if min(c.seconds[-1] for c in every) > 0:
         panels.append((f"{'GPU' if found.clock == 'GPU' else 'job'} minutes", lambda c: c.seconds / 60))
-    if max(c.usd[-1] for c in every) > 0:
+    if max(c.usd[-1] for c in every) > 0 and not any(np.isnan(c.usd[-1]) for c in every):
         panels.append(("dollars", lambda c: c.usd))
     drawn = [(name, {arm: _band(curves, cost) for arm, curves in found.curves.items()}) for name, cost in panels]
     confirmed = {
@@ -38,7 +38,7 @@ def chart(found: Arms) -> str:
     y = scale([max(min(v, 2.0), -1.0) for v in ends], BOTTOM, TOP + 8)
     body = _legend(colours, found, bool(confirmed))
     for i, (name, bands) in enumerate(drawn):
-        body += _panel(i * PANEL, name, bands, colours, y, confirmed if name == "trials" else {})
+        body += _panel(i * PANEL, name, bands, colours, y, confirmed)
     body.append(text(10, TOP - 4, f"best so far, {found.unit}", "soft"))
     return svg(PANEL * len(drawn), HEIGHT, f"Best so far by arm: {found.task}", body)
 

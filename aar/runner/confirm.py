@@ -26,8 +26,7 @@ def candidates(bench: Bench, runner: Runner, top: int) -> list[TrialRow]:
         return []
     accuracies = runner.evidence.accuracies()
     exact = [float(np.mean(list(accuracies[f"t{t.number}"].values()))) for t in complete]
-    shrunk = scoring.shrink(exact, [t.view.accuracy_se for t in complete if t.view])
-    order = sorted(range(len(complete)), key=lambda i: (-shrunk[i], complete[i].number))
+    order = scoring.ranked(exact, [t.view.accuracy_se for t in complete if t.view])
     return [complete[i] for i in order[:top]]
 
 

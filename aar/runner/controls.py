@@ -4,17 +4,18 @@ Every confirmed recipe and naive training run again with other answers in place 
 same inputs: `shuffled` (the weak answers, permuted over transfer rows) and `matched_noise` (permuted within each true
 class: the same confusion matrix and confidences, errors at random); a recipe that shows the strong model weak labels
 before it answers shows it these. Where the strong model has answers of its own before any supervision, `zero_shot`
-scores them as they are, and `self_training` is the confirmed recipe on them, without shots.
-`length_only` never sees a word. Each is scored on dev: the sealed split stays the winner's.
+scores them as they are, and `self_training` is the confirmed recipe on them, without shots. `renumbered` is the
+winner's recipe on one seed with the classes called by other numbers. `length_only` never sees a word. Each is scored on
+dev: the sealed split stays the winner's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy import stats
 
 from aar import scoring
 from aar.data import rows_of
@@ -24,18 +25,21 @@ from aar.methods.able import zero_shot
 from aar.runner.bench import Bench
 from aar.runner.length import length_only
 from aar.runner.needs import needs, unshown
-from aar.runner.plan import Inputs, Planned, released
+from aar.runner.other_answers import matched_noise, renumbered, self_training, shuffled
+from aar.runner.plan import Planned
 from aar.runner.trial import Runner
 from aar.runner.units import JobFailed
 from aar.scoring import Arm, Difference
-from aar.types import ControlView, JobKind, Recipe, Unit
+from aar.types import ControlView, Recipe
 
 SHUFFLES = 4
 """At least so many: one shuffle of a method that lands at either end says nothing (logconf, upside up or down)."""
 SHUFFLED, NOISE, SELF, ZERO, LENGTH = "shuffled", "matched_noise", "self_training", "zero_shot", "length_only"
+RENUMBERED = "renumbered"
 CLASS = "the most frequent class"
 CONTROL = "fresh:ctl:"
-Rows = NDArray[np.int64]
+SHIFT = 0.05
+"""By how much a class's share of the predictions may move with its number, however little seeds differ."""
 
 
 class Arms(NamedTuple):
@@ -56,9 +60,9 @@ def controls(
 ) -> dict[int, list[ControlView]]:
     """Train and score controls; the views of each confirmed trial by its number, as a claim card lists them.
 
-    Shuffled labels, matched noise and self-training are every confirmed recipe's own. Naive's, zero-shot and length
-    are the task's: they stand with the winner, the first of `chosen`. A control that cannot be trained (targets that
-    keep no row, say) is no score: its view says why. Jobs are cached.
+    Shuffled labels, matched noise and self-training are every confirmed recipe's own, other class numbers the winner's,
+    the first of `chosen`. Naive's, zero-shot and length are the task's: they stand with the winner. A control that
+    cannot be trained (targets that keep no row, say) is no score: its view says why. Jobs are cached.
     """
     count = bench.problem.task.seeds.controls
     if count == 0:
@@ -99,6 +103,10 @@ def controls(
     if can_ask:
         for arms in own:
             views[arms.name].append(_unsupervised(runner, arms, ZERO) if asked is None else _not_run(ZERO, "", asked))
+    if (why := _renumber(bench, runner, own[0], seeds[0])) is None:
+        views[own[0].name].append(_renumbered(runner, own[0]))
+    else:
+        views[own[0].name].append(_not_run(RENUMBERED, own[0].name, why))
     views[own[0].name] += views.pop(naive.name)
     if written:
         why = "not run: answers are no classes, within which errors could be moved or which a length could tell"
@@ -109,85 +117,27 @@ def controls(
     return {t.number: views[arms.name] for t, arms in zip(chosen, own, strict=True)}
 
 
+def _renumber(bench: Bench, runner: Runner, arms: Arms, seed: int) -> str | None:
+    """Train and record the recipe on renumbered classes, its predictions numbered back; why not, or None."""
+    problem = bench.problem
+    if problem.task.kind != "classification":
+        return f"{problem.task.kind} has no numbered classes"
+    if {"calibration", "zero_shot"} & set(needs(arms.recipe)):
+        return "its targets hold answers besides the weak ones, which have the old numbers"
+    try:
+        unit = runner.students(
+            arms.recipe, [seed], sealed=True, trial=arms.trial, change=lambda p: renumbered(bench, p)
+        )
+    except JobFailed as error:
+        return str(error)
+    logits = problem.store.array(unit[seed].outputs["dev"], problem.classes)
+    back = problem.store.put(np.roll(logits, -1, axis=1).tobytes())
+    runner.evidence.record_arrays(arms.control(RENUMBERED), "dev", {seed: back})
+    return None
+
+
 def _not_run(name: str, recipe: str, reason: str) -> ControlView:
     return ControlView(name=name, recipe=recipe, words=f"could not be run: {reason}")
-
-
-# ---------------------------------------------------------------- other answers
-
-
-def shuffled(bench: Bench, planned: Planned, count: int) -> Planned:
-    """`count` units, each a seed of `planned` with its weak answers permuted over rows, members of a group alike."""
-    store = bench.problem.store
-    inputs = Inputs(dict(planned.inputs.files), dict(planned.inputs.released))
-    units = []
-    for i, seed in enumerate(bench.seeds("confirm", count)):
-        source = planned.units[i % len(planned.units)]
-        order = np.random.default_rng([seed, 0x5AFE]).permutation(bench.problem.prepared.counts["transfer"])
-        own = dict(source.inputs)
-        for name in _answers(source):
-            own[name] = store.put(reordered(bench, source.inputs[name], order))
-            inputs.files[own[name]] = str(store.path(own[name]))
-        units.append(Unit(seed=seed, inputs=own))
-    return _on_dev(planned, JobKind.TRANSFER, units, inputs)
-
-
-def reordered(bench: Bench, digest: str, order: Rows) -> bytes:
-    """A model's stored answers, row `order[i]` in place i."""
-    problem = bench.problem
-    if problem.task.kind == "generation":
-        lines = problem.store.path(digest).read_bytes().splitlines(keepends=True)
-        return b"".join(lines[i] for i in order)
-    return problem.store.array(digest, problem.classes)[order].tobytes()
-
-
-def matched_noise(bench: Bench, planned: Planned) -> Planned:
-    """Each seed with its weak answers permuted within every true class: made from truth, so a `control` job."""
-    problem, inputs = bench.problem, Inputs(dict(planned.inputs.files), dict(planned.inputs.released))
-    truth = problem.vault.release(problem.prepared.digest, JobKind.CONTROL, "transfer")
-    units = []
-    for source in planned.units:
-        order = within_classes(truth, np.random.default_rng([source.seed, 0xC0DE]))
-        own = dict(source.inputs)
-        for name in _answers(source):
-            answers = problem.store.array(source.inputs[name], problem.classes)[order]
-            own[name] = released(answers.tobytes(), inputs)
-        units.append(Unit(seed=source.seed, inputs=own))
-    return _on_dev(planned, JobKind.CONTROL, units, inputs)
-
-
-def self_training(bench: Bench, planned: Planned, answers: Mapping[str, str]) -> Planned:
-    """Each seed with the strong model's own zero-shot answers, and without the class shares its supervisor measured."""
-    inputs = Inputs(dict(planned.inputs.files), dict(planned.inputs.released))
-    inputs.files[answers["transfer"]] = str(bench.problem.store.path(answers["transfer"]))
-    units = []
-    for source in planned.units:
-        own = {name: digest for name, digest in source.inputs.items() if name != "prior"}
-        units.append(Unit(seed=source.seed, inputs=own | dict.fromkeys(_answers(source), answers["transfer"])))
-    return _on_dev(planned, JobKind.TRANSFER, units, inputs)
-
-
-def within_classes(labels: NDArray[np.int32], rng: np.random.Generator) -> Rows:
-    """A permutation of rows (n,) that moves each row among those of its class."""
-    order = np.arange(len(labels))
-    for c in np.unique(labels):
-        rows = np.flatnonzero(labels == c)
-        order[rows] = rng.permutation(rows)
-    return order
-
-
-def _answers(unit: Unit) -> Iterator[str]:
-    return (name for name in unit.inputs if name.removeprefix("weak").isdigit())
-
-
-def _on_dev(planned: Planned, kind: JobKind, units: list[Unit], inputs: Inputs) -> Planned:
-    """These units, predicting dev only: no control needs the sealed split."""
-    spec = planned.spec
-    hidden = {f"{split}.jsonl" for split in spec.predict if split != "dev"}
-    given = {name: digest for name, digest in spec.inputs.items() if name not in hidden}
-    rows = {split: n for split, n in spec.rows.items() if f"{split}.jsonl" not in hidden}
-    spec = spec.model_copy(update={"kind": kind, "inputs": given, "rows": rows, "predict": ("dev",)})
-    return Planned(spec, tuple(units), inputs)
 
 
 # ---------------------------------------------------------------- what they show
@@ -236,6 +186,28 @@ def _unsupervised(runner: Runner, arms: Arms, name: str = SELF) -> ControlView:
     flag = f"{what}, without supervision, reach {_say(view)}, and {arms.name} is not clearly above that"
     clear = scoring.above(scoring.unpaired(own, arm))
     return view.model_copy(update={"words": f"{what}: {_say(view)}", "flag": None if clear else flag})
+
+
+def _renumbered(runner: Runner, arms: Arms) -> ControlView:
+    """Flagged when a class's share of the predictions, or accuracy, moves by more than fresh seeds differ."""
+    look = arms.control(RENUMBERED)
+    arm, own = _arm(runner, look), _arm(runner, arms.arm)
+    (seed,) = arm.seeds
+    found = scoring.difference(own.at([seed]), arm, *runner.evidence.pooled_difference(arms.name))
+    view = _view(runner, arms.name, RENUMBERED, look, arm, found, arms.name)
+    shares = runner.evidence.class_shares(arms.arm, "dev")
+    (other,) = runner.evidence.class_shares(look, "dev").values()
+    moved, k, classes = float(np.abs(other - shares[seed]).max()), len(shares), len(other)
+    noise = float(np.std(list(shares.values()), axis=0, ddof=1).max()) * 2**0.5 if k > 1 else np.inf
+    allowed = max(SHIFT, noise * float(stats.t.ppf(1 - 0.025 / classes, max(1, k - 1))))
+    words = (
+        f"with other class numbers, one seed: {_say(view)}, a class's share of the predictions moves by "
+        f"{short(round(moved, 3))}, seeds alone move it by up to {short(round(min(allowed, 1.0), 3))}"
+    )
+    flag = (
+        f"{arms.name} hangs on how classes are numbered: {words}" if moved > allowed or scoring.above(found) else None
+    )
+    return view.model_copy(update={"words": words, "flag": flag})
 
 
 def _zero_shot(runner: Runner, trial: int) -> str | None:

@@ -155,6 +155,13 @@ class Evidence:
         truth = self._truth(split)
         return Arm((0,), (truth == int(np.bincount(truth).argmax()))[None])
 
+    def class_shares(self, name: str, split: str) -> dict[int, NDArray[np.float64]]:
+        """The share (C,) of each class among an arm's predictions, by seed. It needs no labels."""
+        store, classes = self.bench.problem.store, self.bench.problem.classes
+        arrays = {r["seed"]: r["array"] for r in self.bench.ledger.scores(self.bench.search, split) if r["arm"] == name}
+        answers = {seed: np.nan_to_num(store.array(a, classes), nan=-np.inf).argmax(1) for seed, a in arrays.items()}
+        return {int(seed): np.bincount(a, minlength=classes) / len(a) for seed, a in answers.items()}
+
     def commonest(self, name: str, split: str) -> dict[int, float]:
         """The share of its most frequent answer among an arm's predictions, by seed. It needs no labels."""
         rows = [r for r in self.bench.ledger.scores(self.bench.search, split) if r["arm"] == name]

@@ -63,3 +63,9 @@ def shrink(values: Sequence[float], ses: Sequence[float]) -> Floats:
     centre = float(np.average(x, weights=1 / np.maximum(v, 1e-12)))
     between = max(0.0, float(np.var(x, ddof=1)) - float(v.mean()))
     return centre + (x - centre) * between / np.maximum(between + v, 1e-12)
+
+
+def ranked(values: Sequence[float], ses: Sequence[float]) -> list[int]:
+    """Indices, the highest shrunk value first. Where noise explains all, the shrunk are equal: the values decide."""
+    shrunk = shrink(values, ses)
+    return sorted(range(len(values)), key=lambda i: (-shrunk[i], -values[i], i))

@@ -1,8 +1,9 @@
 """What people and models write of results, checked against the ledger before it is printed.
 
-Recognised are `A beat B by X` (A, B a trial, `naive` or a part), `tN` with its PGR or accuracy in the same clause, and
-`predictions were off by X accuracy`. What a claim says must be a public value of the ledger, rounded as it is written.
-Every other number in a text is named as not checked: rather no verdict than a wrong one.
+Recognised are `A beat B by X` (A, B a trial, `naive` or a part), `tN` with its PGR, accuracy or share of the gap
+in the same clause, and `predictions were off by X accuracy`. What a claim says must be a public value of the ledger,
+rounded as it is written. Every other fraction and percentage, and in a sentence about trials, PGR, accuracy or the gap
+every other quantity, in digits or words, is named as not checked: rather no verdict than a wrong one.
 """
 
 from __future__ import annotations
@@ -16,29 +17,45 @@ from aar.methods import short
 from aar.tracking._about import About
 from aar.types import SLOTS, Finding
 
-VALUE = r"(?P<value>[-−+]?(?:\d+\.\d+|\.\d+|\d+))(?:\s?(?P<percent>%))?"
+AMOUNTS = {"zero": "0", "none": "0", "half": ".5", "one": "1", "all": "1", "whole": "1", "entire": "1", "full": "1"}
+PERCENT = r"(?:%|per ?cent\b|(?:percentage )?points?\b)"
+VALUE = rf"(?P<value>[-−+]?(?:\d+[.,]\d+|\.\d+|\d+)|\b(?:{'|'.join(AMOUNTS)})\b)(?:\s?(?P<percent>{PERCENT}))?"
 OTHER = (
     r"\b(?:by|gain\w*|predict\w*|expect\w*|differ\w*|over|above|below|under|within|than|would|should|could|if|may|might"
     r"|per|weak|ceiling|naive|more|less|higher|lower|better|worse|up|down)\b"
 )
 """Words after which a number is not what a trial reached."""
-NEAR = rf"(?:(?!\bt\d+\b|[;,\n]|\.\s|{OTHER}).){{0,60}}?"
+NEAR = rf"(?:(?!\b(?:t|trial )\d+\b|[;,\n]|\.\s|{OTHER}).){{0,60}}?"
 """So far from its trial a number may stand: not past the clause, nor past another trial."""
 END = rf"(?![\d.]*\d)(?!\s*(?:PGR\s+|accuracy\s+)?{OTHER})"
-MEASURE = r"(?P<measure>PGR|accuracy)"
-TRIAL = r"\bt(?P<trial>\d+)\b"
+MEASURE = r"(?P<measure>PGR|acc(?:uracy)?)\b"
+TRIAL = r"\b(?:t|trial )(?P<trial>\d+)\b"
 JOIN = r"\s*(?:of|is|was|at|to|=|:|≈|about)?\s*"
 CLAIMS = [
     re.compile(
-        rf"\b(?P<a>[\w]+) (?:beats?|is ahead of|outperform(?:s|ed)) (?P<b>[\w]+) by {VALUE}(?:\s+(?:of\s+)?{MEASURE})?",
+        rf"(?<![+·&])(?<![+·&]\s)(?<!\band\s)(?<!\bwith\s)\b(?P<a>[\w]+) "
+        rf"(?:beats?|is ahead of|outperform(?:s|ed)) (?P<b>[\w]+) by {VALUE}(?:\s+(?:of\s+)?{MEASURE})?",
         re.I,
     ),
     re.compile(rf"{TRIAL}{NEAR}\b{MEASURE}{JOIN}{VALUE}{END}", re.I),
     re.compile(rf"{TRIAL}{NEAR}(?<![\w.=]){VALUE}\s+{MEASURE}{END}", re.I),
+    re.compile(
+        rf"{TRIAL}{NEAR}\b(?:recover|clos|bridg)\w* (?:the )?{VALUE}(?: of)? (?P<gap>(?:the |its )?gap)\b{END}", re.I
+    ),
     re.compile(rf"predictions were off by {VALUE} {MEASURE}(?: on average)?(?: \(bias [-+.\d]+\))?", re.I),
 ]
 WRITERS = ("llm", "human")
-NUMBER = re.compile(r"(?<![\w.=:/→-])[-−+]?(?:\d*\.\d+|\d+\s?%)(?![\w/])")
+FRACTION = re.compile(rf"(?<![\w.=:/→-])[-−+]?(?:\d*\.\d+(?![\w/])|\d+(?:[.,]\d+)?\s?{PERCENT})", re.I)
+NUMERALS = rf"two|three|four|five|six|seven|eight|nine|ten|third|quarter|twice|double[sd]?|{'|'.join(AMOUNTS)}"
+QUANTITY = re.compile(rf"(?<![\w./-])[-−+]?(?:(?:\d+[.,]\d+|\.\d+|\d+)(?:/\d+)?|\b(?:{NUMERALS}))(?!\w)", re.I)
+SENTENCE = re.compile(r".+?(?:[.!?](?=\s)|\n|$)", re.S)
+OUTCOME = re.compile(r"\b(?:(?:t|trials? )\d+|PGR|acc|accuracy|gap|correct|naive|ceiling|beats?|beat)\b", re.I)
+APART = re.compile(
+    r"\b(?!(?:acc|accuracy|pgr|gap)=)[\w.]+=[^\s,;]+|(?<=\d)→[\d.]+|\btrials? \d+|"
+    rf"\b(?:\d+|{NUMERALS})[ -](?:\w+ )?(?:trial|seed|epoch|step|row|example|layer|class|hour|minute)(?:e?s)?\b",
+    re.I,
+)
+"""Settings, names of trials and counts of what was run: quantities, but not results."""
 INTERVAL = re.compile(r"\s*\[[^\]]{1,40}\]")
 
 
@@ -103,14 +120,28 @@ def _checked(about: About, text: str, among: Sequence[TrialRow]) -> Checked:
             out.append(Said(text[start:end], wrong))
             at = end
     out += [Said(text[at:])] if at < len(text) or not out else []
-    rest = [m[0].strip() for m in NUMBER.finditer(text) if not any(s <= m.start() < e for s, e, _ in spans)]
+    rest = [m[0].strip() for m in _quantities(text) if not any(s <= m.start() < e for s, e, _ in spans)]
     return Checked(tuple(out), f"not checked: {', '.join([*doubtful, *rest])}" if doubtful or rest else "")
+
+
+def _quantities(text: str) -> list[re.Match[str]]:
+    """What may be a result: fractions and percentages anywhere, all quantities beside the name of an outcome."""
+    found = list(FRACTION.finditer(text))
+    for sentence in SENTENCE.finditer(text):
+        if OUTCOME.search(sentence[0]):
+            found += QUANTITY.finditer(text, *sentence.span())
+    apart = [m.span() for m in APART.finditer(text)]
+    kept: list[re.Match[str]] = []
+    for m in sorted(found, key=lambda m: (m.start(), -m.end())):
+        if not any(s <= m.start() < e for s, e in apart) and not (kept and m.start() < kept[-1].end()):
+            kept.append(m)
+    return kept
 
 
 def _truth(about: About, claim: re.Match[str], among: Sequence[TrialRow]) -> dict[str, float] | None:
     """What the ledger has for a claim, by its name there; None where it has nothing to hold the claim against."""
     groups = claim.groupdict()
-    said = groups.get("measure") or ""
+    said = "PGR" if groups.get("gap") else groups.get("measure") or ""
     measures = ("PGR",) if said.upper() == "PGR" else ("accuracy",) if said else ("accuracy", "PGR")
     if groups.get("trial"):
         return _values(about, int(groups["trial"]), measures[0]) or None
@@ -156,10 +187,11 @@ def _value(trial: TrialRow, measure: str) -> float | None:
 
 def _same(claim: re.Match[str], value: float) -> bool:
     """Is the number that was written this value? To its last digit; .01 may have come with seeds added since."""
-    written = claim["value"].replace("−", "-")
+    written = AMOUNTS.get(claim["value"].lower(), claim["value"]).replace("−", "-").replace(",", ".")
     unit = 10.0 ** -len(written.partition(".")[2])
     scale = 100 if claim["percent"] else 1
-    return bool(abs(float(written) - value * scale) <= max(unit / 2, min(unit, 0.01 * scale)) + 1e-9)
+    half = 0.0 if unit == scale == 1 else unit / 2  # PGR 1 is no rounded .55
+    return bool(abs(float(written) - value * scale) <= max(half, min(unit, 0.01 * scale)) + 1e-9)
 
 
 def _told(truth: Mapping[str, float]) -> str:

@@ -35,6 +35,7 @@ MEANINGS = {
 CONTROLS = {
     "shuffled": "shuffled weak labels",
     "matched_noise": "matched noise",
+    "renumbered": "classes under other numbers",
     "length_only": "text length only",
     "zero_shot": "zero-shot",
     "self_training": "self-training without supervision",

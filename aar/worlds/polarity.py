@@ -3,7 +3,10 @@
 A sentence has `length` tokens in 1..`max_clauses` clauses. Each clause holds one positive or negative word and,
 with probability `negation`, a negator at most `scope` tokens before it, which flips it. The label is the sign of
 the sum over clauses; ties are drawn again. A bag-of-words learner cannot see the flip: that is the gap. Outcome
-words after a document are drawn by its class, the way a real corpus carries a concept without labelling it.
+words after a document are drawn by its class, the way a real corpus carries a concept without labelling it. A share
+`laymen` of the documents is by authors who overlook negators: over one half, a language model's likeliest outcome is
+what most people say and not what is true (Lin et al. 2021, TruthfulQA), while the minority still teaches what negators
+do.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ class Sentences(Word):
     negation: float = Field(default=0.35, ge=0, le=1)
     scope: int = Field(default=3, ge=1, le=16)
     outcome_noise: float = Field(default=0.0, ge=0, le=0.5, description="chance that an outcome is of the other class")
+    laymen: float = Field(default=0.0, ge=0, le=1, description="share of documents by authors who overlook negators")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -124,6 +128,21 @@ class Sentences(Word):
     def _first_outcome(self) -> int:
         return self._first_negator + self.negators
 
+    def _read(
+        self, tokens: NDArray[np.int64], labels: NDArray[np.int32], rng: np.random.Generator
+    ) -> NDArray[np.int32]:
+        """Each sentence's polarity (n,) as the author of its document reads it.
+
+        To a layman a sentence may be a tie; he then guesses, for to tell the truth he would have to heed negators.
+        """
+        if not self.laymen:
+            return labels
+        polar = (tokens >= self._first_polar) & (tokens < self._first_negator)
+        naive = (polar * np.where(tokens < self._first_polar + self.polar, -1, 1)).sum(1)
+        guess = rng.integers(0, 2, len(labels))
+        layman = rng.random(len(labels)) < self.laymen
+        return np.where(layman, np.where(naive == 0, guess, naive > 0), labels).astype(np.int32)
+
     def _outcomes(self, labels: NDArray[np.int32], rng: np.random.Generator) -> NDArray[np.int64]:
         """Two outcome words (n, 2) of each class."""
         flip = rng.random((len(labels), 2)) < self.outcome_noise
@@ -183,7 +202,8 @@ class Polarity(Sentences):
         return self._texts(tokens), labels
 
     def documents(self, n: int, seed: int) -> list[str]:
-        """`n` sentences, each followed by two outcome words of its class."""
+        """`n` sentences, each followed by two outcome words of the class that its author reads."""
         rng = np.random.default_rng([seed, 2])
         tokens, labels = self._draw(n, rng)
-        return self._texts(np.concatenate([tokens, self._outcomes(labels, rng)], axis=1))
+        outcome = self._outcomes(self._read(tokens, labels, rng), rng)
+        return self._texts(np.concatenate([tokens, outcome], axis=1))

@@ -61,13 +61,14 @@ class PolarityPreference(Sentences):
         return row[0].prompt.split()[-1].rstrip("0123456789")
 
     def documents(self, n: int, seed: int) -> list[str]:
-        """`n` prompts with one response each and two outcome words: `win` where the response is as asked.
+        """`n` prompts with one response each and two outcome words: `win` where its author finds the response as asked.
 
         A prompt that asks for nothing likes a positive response: without such documents no word goes with an outcome
         by itself, and what a tiny model would have to learn is a bare parity.
         """
         rng = np.random.default_rng([seed, 4])
         tokens, polarity = self._draw(n, rng)
+        polarity = self._read(tokens, polarity, rng)
         asked = rng.integers(0, 2, n)
         prompts = self._prompts(asked, rng)
         silent = rng.random(n) < self.unasked

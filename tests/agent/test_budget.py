@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,6 +64,7 @@ def test_an_outlook_by_hand(lease: Lease) -> None:
     assert now.words.startswith(
         "left: 7 trials, 0.61 hours, 0.77 GPU hours; at this pace 7 more trials (trials), until"
     )
+    assert re.search(r"until about \w{3} \d\d \w{3} \d\d:\d\d$", under(lease, trials=9999).words), "another day"
     assert (under(lease, wall=60.0, gpu_hours=1.0).more, under(lease, wall=60.0, hours=1.0).more) == (10, 15)
 
 
@@ -77,6 +79,25 @@ def test_what_runs_counts_as_spent_when_one_more_is_decided(lease: Lease) -> Non
     assert under(lease, gpu_hours=700 / 3600).one_more, "nor does what waits for a person"
 
 
+def test_what_is_reserved_is_never_less_than_nothing_and_hours_of_trials_side_by_side_are_the_longest(
+    lease: Lease,
+) -> None:
+    three_trials(lease)
+    lease.set_trial(3, seconds=150.0, **DONE)
+    lease.propose(4, **fields(4))
+    lease.set_trial(4, status=TrialStatus.REJECTED, finished=1.0)  # no trial took 0 seconds by being refused
+    lease.propose(5, **fields(5))
+    lease.spend("transfer", 400.0, 5, gpu_seconds=800.0)
+    over = under(lease, gpu_hours=1.0)
+    assert set(over.reserved.values()) == {0.0}, "it took longer than others already"
+    for number, job in ((6, 30.0), (7, 60.0)):
+        lease.propose(number, **fields(number))
+        lease.spend("transfer", job, number, gpu_seconds=job)
+    # Finished ones took 150 s and (180 + 380 + 100) / 3 GPU seconds.
+    reserved = under(lease).reserved
+    assert [reserved[k] for k in ("hours", "gpu_hours")] == pytest.approx([120 / 3600, (190 + 160) / 3600])
+
+
 def test_before_anything_has_ended_nothing_is_forecast(lease: Lease) -> None:
     lease.propose(0, **fields(0))
     now = under(lease, trials=5)
@@ -86,6 +107,7 @@ def test_before_anything_has_ended_nothing_is_forecast(lease: Lease) -> None:
 
 def test_tokens_and_dollars_are_the_sum_over_turns(lease: Lease) -> None:
     three_trials(lease)
+    assert (under(lease, trials=10, usd=0.0).more, under(lease, trials=10, usd=1.0).limit) == (0, "trials")
     lease.turn(1, 0, "assistant", {}, tokens_in=900, tokens_out=100, usd=0.5)
     lease.turn(1, 1, "tool", {})
     lease.turn(2, 0, "assistant", {}, tokens_in=400, tokens_out=100, usd=None)
@@ -93,11 +115,17 @@ def test_tokens_and_dollars_are_the_sum_over_turns(lease: Lease) -> None:
     assert (now.spent["tokens"], now.spent["usd"]) == (1500, 0.5)
     assert (now.more, now.limit, now.left["usd"]) == (3, "tokens", 1.5), "500 tokens a trial"
     assert "left: 1500 tokens, $1.50" in now.words
+    spent = under(lease, tokens=1000, usd=0.25)
+    assert "left: 0 tokens, $0.00; nothing more begins (" in spent.words
+    assert "; what is under way ends about " in spent.words
     cases: list[tuple[dict[str, float], bool]] = [
         ({"tokens": 1500}, False), ({"tokens": 1501}, True), ({"usd": 0.5}, False), ({}, True),
     ]  # fmt: skip
     for budget, enough in cases:
         assert under(lease, **budget).one_more is enough is afford(lease.ledger, "s-1"), budget
+    lease.turn(2, 1, "assistant", {}, usd=0.1)
+    dear = under(lease, usd=1.0)
+    assert (dear.more, dear.limit) == (2, "usd"), "20 cents a trial, whatever sums of fractions leave over"
 
 
 def test_what_is_thought_about_is_reserved_as_what_runs_is(lease: Lease) -> None:

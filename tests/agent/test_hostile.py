@@ -29,6 +29,7 @@ from tests.rows import row
 
 WHY = {"rationale": "because it should help here"}
 GOOD = calls(proposal("loss=logconf"))
+READ = message("it may fail")
 
 
 @pytest.fixture(autouse=True)
@@ -194,6 +195,22 @@ def test_calls_of_one_answer_are_bounded_in_number_and_by_what_is_left_to_spend(
     poor = searched(tmp_path / "poor", script, tokens=30)
     assert poor.trouble() == [SPENT] * (MOST_CALLS - 1) + [TOO_MANY] * (30 - MOST_CALLS)
     assert poor.talked["tokens_in"] + poor.talked["tokens_out"] < 100
+    both = scripted(lambda trial, said, asked: calls(("critique", idea), ("findings", {}), proposal("loss=logconf")))
+    last = searched(
+        tmp_path / "last", lambda asked, n: both(asked, n) if len(asked["messages"]) > 1 else READ, tokens=30
+    )
+    assert last.trouble() == [SPENT] and last.trials[1].author == "llm", "a proposal costs nothing"
+
+
+def test_a_proposal_that_stands_no_more_when_it_is_due_gives_way_to_optuna(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gone(*_: Any) -> None:
+        raise AarError("t9 is gone")
+
+    monkeypatch.setattr("aar.agent.llm.researcher.hypothesis_of", gone)
+    found = searched(tmp_path, scripted(lambda trial, said, asked: GOOD))
+    assert found.trials[1].author == "optuna" and "instead of the model (t9 is gone)" in found.trials[1].rationale
 
 
 def test_an_answer_that_trickles_to_a_critic_is_given_up_and_a_stop_does_not_wait_for_it() -> None:

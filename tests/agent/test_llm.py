@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from aar.agent.llm.prices import SHIPPED
 from aar.agent.llm.talk import STEPS
 from aar.ledger import Ledger, TrialRow
 from aar.ledger.tables import inbox
@@ -64,7 +65,7 @@ def test_a_proposal_becomes_a_trial_with_its_reason_its_prediction_and_what_woul
             return calls(("journal", {}), ("parts", {"slot": "loss"}))
         return calls(proposal("loss=logconf", "loss.a=.75", parent=0), text="I looked.")
 
-    found = searched(tmp_path, scripted(script))
+    found = searched(tmp_path, scripted(script), prices=str(SHIPPED))
     naive, made = found.trials
     assert (made.author, made.label, made.status) == ("llm", "logconf a=.75", TrialStatus.COMPLETE)
     assert (made.predicted_pgr, made.predicted_low, made.predicted_high) == (0.5, 0.3, 0.7)

@@ -10,6 +10,7 @@ import pytest
 
 from aar.agent.llm.model import NO_TOOL, REFUSED, TRUNCATED, Model
 from aar.agent.llm.prices import SHIPPED, load_prices
+from aar.agent.run import Plan, model_of
 from aar.executor import Stopped
 from aar.oversight import SpeakerStopped
 from aar.oversight.calling import Refused
@@ -91,17 +92,35 @@ def test_calls_without_ids_or_with_one_id_for_all_get_their_own() -> None:
         assert [m.get("tool_call_id") for m in server.requests[0]["messages"][2:]] == ids
 
 
-def test_the_longest_name_gives_the_price_and_an_unknown_model_has_none(tmp_path: Path) -> None:
+def test_a_model_is_charged_under_its_own_name_and_an_unknown_one_has_no_price(tmp_path: Path) -> None:
     prices = load_prices()
     assert prices.of("openai:gpt-4.1-mini-2025-04-14") == prices.models["openai:gpt-4.1-mini"]
     assert prices.usd("openai:gpt-4.1-mini", 1_000_000, 500_000) == pytest.approx(0.4 + 0.8)
+    assert prices.of("anthropic:claude-haiku-4-5@20251001") == prices.models["anthropic:claude-haiku-4-5"]
+    assert prices.of("anthropic:claude-3-5-haiku-latest") == prices.models["anthropic:claude-3-5-haiku"]
+    others = ("gpt-5-pro", "gpt-4o-audio-preview", "gpt-4o-realtime-preview-2024-12-17", "gpt-5.1", "gpt-4.1-minix")
+    assert {name: prices.of(f"openai:{name}") for name in others} == dict.fromkeys(others)
     assert prices.of("ollama:qwen") is None and prices.usd("ollama:qwen", 5, 5) is None
+    assert prices.of("router/openai:gpt-4.1-mini") is None, "what it is sold for elsewhere is not known"
     own = tmp_path / "prices.yaml"
-    own.write_text("date: 2026-11-01\nmodels: {local: {in: 0, out: 2}}\n")
+    own.write_text("date: 2026-11-01\nmodels: {local-7b: {in: 0, out: 2}}\n")
     assert load_prices(own).usd("local-7b", 10, 1_000_000) == 2
     with serving(lambda asked, n: message("ok")) as server:
         said = Model("local-7b", server.url, prices=load_prices(own)).say(ASKED, [])
     assert (said.tokens_in, said.tokens_out) == (7, 3) and said.usd == pytest.approx(6e-6)
+
+
+def test_a_server_of_ones_own_is_not_charged_at_a_vendors_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    plan = Plan(model="openai:gpt-4.1-mini", base_url="http://127.0.0.1:9/v1")
+    assert model_of(plan).prices.of("openai:gpt-4.1-mini") is None
+    assert model_of(plan.model_copy(update={"base_url": None})).prices.of("openai:gpt-4.1-mini") is not None
+    own = tmp_path / "prices.yaml"
+    own.write_text("date: 2026-11-01\nmodels: {'openai:gpt-4.1-mini': {in: 0, out: 2}}\n")
+    priced = model_of(plan.model_copy(update={"prices": str(own)})).prices.of("openai:gpt-4.1-mini")
+    assert priced is not None and priced.written == 2
 
 
 @pytest.mark.parametrize(
@@ -109,12 +128,14 @@ def test_the_longest_name_gives_the_price_and_an_unknown_model_has_none(tmp_path
     [
         ("date: 2026-11-01\n", "models"),
         ("models: {a: {in: -1, out: 0}}\ndate: 2026-01-01\n", "models.a.in"),
+        ("models: {a: {in: 0, out: -1}}\ndate: 2026-01-01\n", "models.a.out"),
+        ("\udcff", "not YAML"),
         ("a: [", "not YAML"),
     ],
 )
 def test_a_table_that_is_none_is_told(tmp_path: Path, text: str, told: str) -> None:
     path = tmp_path / "p.yaml"
-    path.write_text(text)
+    path.write_text(text, errors="surrogateescape")
     with pytest.raises(AarError, match=told):
         load_prices(path)
     with pytest.raises(AarError, match=str(SHIPPED)):

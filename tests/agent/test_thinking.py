@@ -10,13 +10,15 @@ from typing import Any, cast
 import pytest
 
 from aar.agent.graph import Loop
+from aar.agent.llm.researcher import LLM
 from aar.executor import Executor, Stopped
 from aar.runner.trial import Runner
 from aar.types import Recipe, TrialStatus
 from tests.agent.models import Answer, fixed, proposal, scripted
 from tests.agent.test_llm import searched
+from tests.agent.test_researchers import now
 from tests.loops import searching
-from tests.oversight.chatserver import Json, calls, serving
+from tests.oversight.chatserver import Json, calls, message, serving
 from tests.rows import row
 
 SECONDS = 60.0
@@ -121,26 +123,27 @@ def test_a_persons_proposal_gets_a_number_of_its_own_beside_a_conversation(tmp_p
         assert [(t.number, t.author) for t in found] == [(0, "preset"), (1, "llm"), (2, "human")]
 
 
-def test_a_stop_ends_a_conversation_after_its_answer_and_a_resume_takes_it_up(tmp_path: Path) -> None:
+@pytest.mark.parametrize("answer", [calls(("journal", {})), message("prose")], ids=["a call", "no call"])
+def test_a_stop_ends_a_conversation_after_its_answer_and_a_resume_takes_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer
+) -> None:
+    waits = threading.Event()
+    collect = Executor.collect
+
+    def collected(self: Executor, idle: bool = False) -> set[int]:
+        if self.closing.is_set():
+            waits.set()  # the loop has heard of the stop, and has nothing but this answer to wait for
+        return collect(self, idle)
+
     def script(trial: int, said: int, asked: Json) -> Answer:
         if said == 0:
             here.ledger.post(search, "stop", {})
-            heard.wait(SECONDS)
-            return calls(("journal", {}))
+            waits.wait(SECONDS)
+            return answer
         return calls(proposal(*IDEAS[0]))
 
-    heard = threading.Event()
-    real = Executor.ring
-
-    def ring(self: Executor) -> None:
-        real(self)
-        if self.closing.is_set():
-            heard.set()
-
-    with (
-        pytest.MonkeyPatch.context() as patch, serving(scripted(script)) as server, searching(tmp_path) as here,
-    ):  # fmt: skip
-        patch.setattr(Executor, "ring", ring)
+    monkeypatch.setattr(Executor, "collect", collected)
+    with serving(scripted(script)) as server, searching(tmp_path) as here:
         plan = {"researcher": "llm", "model": "openai:m", "base_url": server.url, "confirm_top": 0}
         search = here.create(tmp_path, trials=1, **plan)
         with pytest.raises(Stopped):
@@ -204,6 +207,15 @@ def test_a_stop_that_ends_a_conversation_lets_the_running_trial_end(
         with pytest.raises(Stopped):
             here.work(search)
         assert [t.status for t in here.ledger.trials(search)] == [TrialStatus.COMPLETE] * 2
+
+
+def test_who_began_a_conversation_goes_on_with_it_and_the_most_silent_begins_the_next() -> None:
+    ledger = SimpleNamespace(voices=lambda search: {1: 0, 2: 1, 3: 2, 4: 0, 5: 2})
+    bench = SimpleNamespace(ledger=ledger, search="s", executor=SimpleNamespace(thinking={5}))
+    researcher = LLM(cast(Any, bench), cast(Any, None), voices=4)
+    assert [researcher._voice(now([], number=n)) for n in (3, 4, 6)] == [2, 0, 3]
+    researcher.voices = 3
+    assert researcher._voice(now([], number=6)) == 1, "0 has talked more, 2 talks"
 
 
 def test_a_conversation_takes_the_place_of_its_trial() -> None:

@@ -138,6 +138,9 @@ def test_what_is_fit_to_be_tried_has_no_problems() -> None:
 
 
 OS = "import torch"
+A = '"a": {"kind": "float", "low": 0.5, "high": 2.0, "default": 1.0}'
+DEEP, LONG = "x = " + "-" * 9_000 + "1\n", "x = " + "+".join("1" * 5_000) + "\n"
+"""What Python itself cannot parse."""
 SPACE = '{"kind": "float", "low": 0.5, "high": 2.0, "default": 1.0}'
 
 
@@ -179,6 +182,34 @@ WRONG: list[tuple[Written, str]] = [
     (mine('"low": 0.5', '"low": 3.0'), "space.a: want low < high with default between them, got 3.0, 2.0, 1.0"),
     (mine('"default": 1.0', '"default": 9.0'), "space.a: want low < high with default between them"),
     (mine('"low": 0.5', '"log": True, "low": 0.0'), "space.a: a log scale begins above 0, not at 0.0"),
+    (mine('"low": 0.5', '"low": -1e13'), "space.a: no range to search"),
+    (mine('"low": 0.5', '"inherit": True, "low": 0.5'), "space.a: inherit and relative are for the schedule's"),
+    (
+        mine(f"{{{A}}}", f"{{{', '.join(A.replace('a', f'a{n}', 1) for n in range(9))}}}"),
+        "space: 9 parameters; at most 8",
+    ),
+    (mine(A, A + "," + A.replace("a", "_b", 1)), "space: '_b' is no name of a parameter"),
+    (mine(A, A + "," + A.replace("a", "b c", 1)), "space: 'b c' is no name of a parameter"),
+    (
+        mine(A, '"a": {"kind": "choice", "options": [1, 2], "default": 3}'),
+        "space.a: default '3' is not among the options",
+    ),
+    (mine("def build", "#" + "\u00e9" * 9_000 + "\ndef build"), "bytes; at most 16384"),
+    (mine("prior):", "prior=torch.ones(3)):"), "line 10: a default of build is no literal"),
+    (
+        mine("def build", "def more(*, a=len('x')):\n    pass\n\n\ndef build"),
+        "line 10: a default of more is no literal",
+    ),
+    (mine("def build", "torch.pi = 3\n\n\ndef build"), "line 10: outside functions only a name = a literal value"),
+    (mine("def build", "X: int = len('x')\n\n\ndef build"), "line 10: outside functions only a name = a literal"),
+    (mine(OS, "from .math import pi"), "line 5: import from .math: not allowed"),
+    (mine(OS, "from torch import _C"), "import of _C: not allowed"),
+    (mine(OS, "from torch import compile"), "import of compile: not allowed"),
+    (mine("a = float", "global b\n    a = float"), "Global: not allowed"),
+    (mine("def build(params, prior)", "def build(params, prior, *more)"), "got (params, prior, *more)"),
+    (mine("def build(params, prior)", "def build(params, prior, *, more=1)"), "got (params, prior, more)"),
+    (mine().model_copy(update={"source": DEEP}), "source: cannot be parsed: it is nested too deeply"),
+    (mine().model_copy(update={"source": LONG}), "source: nested more than 100 levels deep"),
     (mine('"high": 2.0', '"high": 2e12'), "space.a: no range to search; want floats from -1e+12 to 1e+12"),
     (mine(SPACE, '{"kind": "int", "low": 0, "high": 11111111111, "default": 1}'), "want ints from -1e+09 to 1e+09"),
     (mine('"a": {', '"a\\n": {'), "space: 'a\\n' is no name of a parameter"),
@@ -220,6 +251,8 @@ def test_a_header_is_data_and_nothing_of_a_file_is_run(tmp_path: Path) -> None:
     for text, why in (
         ("x = 1", "no header; begin with PART ="),
         ("x = 1\ny = (", "part.py: line 2: syntax: "),
+        (MINE + DEEP, "part.py: source: cannot be parsed: it is nested too deeply"),
+        (MINE + LONG, "part.py: source: nested more than 100 levels deep"),
         ("PART = dict(slot='loss')", "no header"),
         ('PART = {"slot": "schedule", "name": "x"}', r"PART.slot: Input should be 'loss', 'targets' or 'student'"),
         ('PART = {"slot": "loss", "name": "x", "space": {"a": {"low": 1}}}', "PART.space.a: Unable to extract tag"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, insert, update
 
 from aar.agent.run import opened
 from aar.cli.showing import state
@@ -25,7 +25,7 @@ from aar.tracking._words import trial_words
 from aar.types import AuditView, Part, PublicScore, Recipe
 from tests.loops import Searching, searching
 
-CHECKS = ["constant predictions", "row order", "PGR above 1", "protected files", "seeds as planned"]
+CHECKS = ["constant predictions", "spread over seeds", "PGR above 1", "protected files", "seeds as planned"]
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def test_an_honest_search_passes_and_its_figures_are_told(confirmed: tuple[Searc
     shares = Runner(bench).evidence.commonest("fresh:t1", "dev")
     assert set(shares) == {3500, 3501} and all(0.45 < v < 0.6 for v in shares.values())
     assert "of the labels the most frequent class takes .5" in made["constant predictions"].words
-    assert "2 fresh seeds, each with its own row order" in made["row order"].words
-    assert "not covered: the numbering of classes" in made["row order"].words
+    assert "2 fresh seeds, each with its own row order" in made["spread over seeds"].words
+    assert "the numbering of classes is a control of its own" in made["spread over seeds"].words
     assert made["protected files"].words.startswith("code, labels, texts are the bytes")
     assert made["seeds as planned"].words.startswith(
         "selected on 2 seeds (3000 to 3001), confirmed on 2 seeds (3500 to"
@@ -96,16 +96,17 @@ def array_of(bench: Bench, arm: str, seed: int) -> str:
     )
 
 
-def test_one_seed_that_nearly_always_says_the_same_fails(bench: Bench) -> None:
+@pytest.mark.parametrize(("share", "passed", "most"), [(0.8, False, ".89"), (0.6, False, ".78"), (0.35, True, ".67")])
+def test_one_seed_that_nearly_always_says_the_same_fails(bench: Bench, share: float, passed: bool, most: str) -> None:
     old = array_of(bench, "fresh:t1", 3501)
     logits = bench.problem.store.array(old, 2).copy()
-    logits[: int(0.8 * len(logits))] = [0.0, 9.0]
+    logits[: int(share * len(logits))] = [0.0, 9.0]
     scored(bench, "fresh:t1", "dev", 3501, bench.problem.store.put(logits.astype("<f4").tobytes()))
     try:
         made = audited(bench)["constant predictions"]
     finally:
         scored(bench, "fresh:t1", "dev", 3501, old)
-    assert made.passed is False and "takes .5" in made.words and " to .89" in made.words
+    assert made.passed is passed and "takes .5" in made.words and f" to {most}" in made.words
 
 
 def test_a_result_that_hangs_on_the_seed_fails(bench: Bench) -> None:
@@ -118,7 +119,7 @@ def test_a_result_that_hangs_on_the_seed_fails(bench: Bench) -> None:
         made = audited(bench)
     finally:
         scored(bench, "fresh:t1", "dev", 3501, old)
-    assert made["row order"].passed is False and "of the gap apart" in made["row order"].words
+    assert made["spread over seeds"].passed is False and "of the gap apart" in made["spread over seeds"].words
     assert made["constant predictions"].passed is True
 
 
@@ -126,13 +127,19 @@ def test_a_result_that_hangs_on_the_seed_fails(bench: Bench) -> None:
     ("pgr", "low", "high", "passed"),
     [(1.4, 1.1, 1.7, False), (1.2, 0.9, 1.5, True), (None, None, None, None)],
 )
+@pytest.mark.parametrize("changed", [("fresh", "sealed"), ("fresh",), ("sealed",)])
 def test_a_pgr_above_one_by_more_than_noise_fails(
-    bench: Bench, pgr: float | None, low: float | None, high: float | None, passed: bool | None
+    bench: Bench,
+    changed: tuple[str, ...],
+    pgr: float | None,
+    low: float | None,
+    high: float | None,
+    passed: bool | None,
 ) -> None:
     old = views_of(bench)
     new = {"pgr": pgr, "ci_low": low, "ci_high": high, "reason": None if pgr else "no gap"}
-    made = audited(bench, fresh=old["fresh"].model_copy(update=new), sealed=old["sealed"].model_copy(update=new))
-    assert made["PGR above 1"].passed is passed
+    made = audited(bench, **{name: old[name].model_copy(update=new) for name in changed})
+    assert made["PGR above 1"].passed is (True if passed is None and len(changed) == 1 else passed)
     assert ("a leak" in made["PGR above 1"].words) is (passed is False)
 
 
@@ -150,8 +157,10 @@ def test_labels_texts_and_code_that_changed_are_named(bench: Bench, monkeypatch:
             path.write_bytes(content)
         assert changed == {what}
         assert made is None or (made.passed is False and made.words == "changed since the search began: texts")
-    monkeypatch.setattr("aar.runner.audit.source_now", lambda: "other")
-    assert audited(bench)["protected files"].words == "changed since the search began: code"
+    for what, other in (("audit.source_now", lambda: "other"), ("bench.Problem.code", property(lambda _: "other"))):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"aar.runner.{what}", other)
+            assert audited(bench)["protected files"].words == "changed since the search began: code"
 
 
 def began(bench: Bench) -> dict[str, str]:
@@ -176,7 +185,7 @@ def test_a_search_from_before_hashes_were_kept_has_no_verdict(bench: Bench) -> N
     ("arm", "split", "seed", "to"),
     [
         ("fresh:t1", "test", 3501, 3502), ("fresh:t1", "dev", 3501, 3001), ("fresh:weak", "dev", 3500, 3999),
-        ("t1", "dev", 3001, 4001),
+        ("fresh:ceiling", "dev", 3500, 3999), ("t1", "dev", 3001, 4001), ("t1", "dev", 3001, 3050),
     ],
 )  # fmt: skip
 def test_other_seeds_than_planned_are_named(bench: Bench, arm: str, split: str, seed: int, to: int) -> None:
@@ -186,6 +195,34 @@ def test_other_seeds_than_planned_are_named(bench: Bench, arm: str, split: str, 
     finally:
         scored(bench, arm, split, to, to=seed)
     assert made.passed is False and f"{arm} on {split}" in made.words
+
+
+def test_more_seeds_than_planned_are_named_unless_the_block_has_them(bench: Bench) -> None:
+    s = t.scores
+    for seed, passed in ((3002, True), (4001, False)):
+        (row,) = (r for r in bench.ledger.scores(bench.search, "dev") if (r["arm"], r["seed"]) == ("t1", 3001))
+        with bench.ledger.engine.begin() as c:
+            c.execute(insert(s).values(**dict(row) | {"seed": seed}))
+        try:
+            assert audited_seeds(bench).passed is passed, seed
+        finally:
+            with bench.ledger.engine.begin() as c:
+                c.execute(delete(s).where(s.c.arm == "t1", s.c.seed == seed))
+
+
+def test_weak_labels_that_were_given_have_no_seeds(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aar.runner.bench.Problem.provided", property(lambda _: True))
+    scored(bench, "fresh:weak", "dev", 3500, to=3999)
+    try:
+        assert audited_seeds(bench).passed is True
+    finally:
+        scored(bench, "fresh:weak", "dev", 3999, to=3500)
+
+
+def test_without_a_gap_the_spread_has_no_verdict(bench: Bench) -> None:
+    fresh = views_of(bench)["fresh"]
+    made = audited(bench, fresh=fresh.model_copy(update={"ceiling": fresh.weak}))["spread over seeds"]
+    assert made.passed is None and "there is no gap to hold that against" in made.words
 
 
 def audited_seeds(bench: Bench) -> AuditView:
@@ -210,9 +247,15 @@ def test_a_failed_check_is_a_flag_on_card_page_note_and_status(
         assert card is not None and card.flags == [flag]
         told = markdown(card)
         assert f"**Flagged:** {flag}" in told and "- seeds as planned: **failed**: other seeds" in told
-        assert "- PGR above 1: **not applicable**: no PGR" in told and "- row order: **passed**: 2 fresh seeds" in told
+        assert (
+            "- PGR above 1: **not applicable**: no PGR" in told
+            and "- spread over seeds: **passed**: 2 fresh seeds" in told
+        )
         note = trial_note(about, about.trials[1])
-        assert "constant predictions passed; row order passed; seeds as planned failed; PGR above 1 not app" in note
+        assert (
+            "constant predictions passed; spread over seeds passed; seeds as planned failed; PGR above 1 not app"
+            in note
+        )
         assert {p.key: p.value for p in trial_words(about, 1, tmp_path).points}["audit_failed"] == 1
         source = write_report(here.ledger, here.settings, search).read_text(encoding="utf-8")
         assert f"<b>Flagged:</b> {flag}" in source and f"But {flag}." in source

@@ -17,8 +17,9 @@ from aar.methods import PRESETS, fill, parse, recipe_hash, settings
 from aar.reading import Row, Side
 from aar.report import write_report
 from aar.runner.bench import PROBE_VARIANTS, Bench
-from aar.runner.controls import SHUFFLES, matched_noise, self_training, shuffled, within_classes
+from aar.runner.controls import SHUFFLES
 from aar.runner.length import length_only
+from aar.runner.other_answers import matched_noise, renumbered, self_training, shuffled, within_classes
 from aar.runner.plan import Planned
 from aar.runner.trial import Runner
 from aar.runner.units import ensure
@@ -75,7 +76,7 @@ def test_every_control_is_scored_on_dev_and_none_behind_the_seal(confirmed: tupl
     runs = {arm: seeds for (arm, split), seeds in arms.items() if split == "dev" and ":ctl:" in arm}
     assert {a: len(s) for a, s in runs.items()} == {
         "fresh:ctl:t1:shuffled": 4, "fresh:ctl:t1:matched_noise": 2, "fresh:ctl:length_only": 1,
-        "fresh:ctl:naive:shuffled": 4, "fresh:ctl:naive:matched_noise": 2,
+        "fresh:ctl:naive:shuffled": 4, "fresh:ctl:naive:matched_noise": 2, "fresh:ctl:t1:renumbered": 1,
     }  # fmt: skip
     assert all(3500 <= seed < 3600 for seeds in runs.values() for seed in seeds), "no seed that selected"
     assert {arm for arm, split in arms if split == "test"} == {
@@ -92,8 +93,8 @@ def test_what_is_as_good_without_its_labels_is_flagged(confirmed: tuple[Searchin
     here, search, folder = confirmed
     found = {(c["name"], c["recipe"]): c for c in views(confirmed)["controls"]}
     assert list(found) == [
-        ("shuffled", "t1"), ("matched_noise", "t1"), ("shuffled", "naive"), ("matched_noise", "naive"),
-        ("length_only", ""),
+        ("shuffled", "t1"), ("matched_noise", "t1"), ("renumbered", "t1"), ("shuffled", "naive"),
+        ("matched_noise", "naive"), ("length_only", ""),
     ]  # fmt: skip
     own = found["shuffled", "t1"]
     assert (
@@ -141,6 +142,31 @@ def test_shuffled_answers_are_the_weak_ones_in_another_order(bench: Bench) -> No
         assert (rows[0][1][order] == rows[1][1]).all(), "members of an ensemble are permuted alike"
         orders.append(tuple(order))
     assert len(set(orders)) == 4
+
+
+def test_classes_get_other_numbers_in_answers_and_shares_alike(bench: Bench) -> None:
+    lopsided = {"prior": bench.problem.store.put(np.array([0.3, 0.7], "<f4").tobytes())}
+    before = planned(bench)
+    before = before._replace(units=tuple(u.model_copy(update={"inputs": u.inputs | lopsided}) for u in before.units))
+    after = renumbered(bench, before)
+    assert after.spec.predict == ("dev",) and "test.jsonl" not in after.spec.inputs
+    for old, new in zip(before.units, after.units, strict=True):
+        assert old.seed == new.seed and {"weak0", "weak1", "prior"} <= new.inputs.keys()
+        for name in ("weak0", "weak1", "prior"):
+            was, now = (bench.problem.store.array(u.inputs[name], 2) for u in (old, new))
+            assert np.array_equal(was[:, ::-1], now) and new.inputs[name] in after.inputs.files
+
+
+@pytest.mark.parametrize("how", ["", "first class"])
+def test_a_recipe_that_prefers_the_first_class_is_flagged(tmp_path: Path, how: str) -> None:
+    with searching(tmp_path, [Recipe(loss=Part(name="logconf"))], logconf=how) as here:
+        search = here.create(tmp_path, "seeds.confirm=5", trials=1, researcher="scripted", seed=3)
+        here.work(search)
+        (row,) = here.ledger.confirmations(search)
+    (found,) = (c for c in row["views"]["controls"] if c["name"] == "renumbered")
+    assert found["n_runs"] == 1 and found["accuracy"] > 0.7, "scored under the classes' own numbers"
+    assert (found["flag"] is not None) is bool(how), found
+    assert not how or found["flag"].startswith("t1 hangs on how classes are numbered")
 
 
 def test_matched_noise_keeps_the_confusion_matrix_and_forgets_the_example(bench: Bench) -> None:
@@ -213,7 +239,7 @@ def test_a_control_that_fails_is_no_score_and_ends_nothing(tmp_path: Path) -> No
     noise = [c for c in row["views"]["controls"] if c["name"] == "matched_noise"]
     assert len(noise) == 2 and all("could not be run: control job failed" in c["words"] for c in noise)
     assert all(c["accuracy"] is None and c["flag"] is None for c in noise)
-    assert sum(c["accuracy"] is not None for c in row["views"]["controls"]) == 3
+    assert sum(c["accuracy"] is not None for c in row["views"]["controls"]) == 4
 
 
 @pytest.mark.parametrize(("sets", "plan"), [(["seeds.controls=0"], {}), ([], {"controls": False})])

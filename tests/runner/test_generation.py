@@ -19,8 +19,8 @@ from aar.ledger import Ledger
 from aar.methods import PARTS, PRESETS, Able, illegal
 from aar.reading.answers import CANDIDATES, OUTCOMES, same_answer
 from aar.runner.bench import Bench, Problem
-from aar.runner.controls import shuffled
 from aar.runner.declared import outputs
+from aar.runner.other_answers import shuffled
 from aar.runner.trial import Runner
 from aar.runner.units import ensure
 from aar.sandbox.outputs import BadOutput

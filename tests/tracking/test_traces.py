@@ -14,7 +14,7 @@ from aar.report import write_report
 from aar.settings import Settings
 from aar.tracking import Mirror
 from aar.tracking._text import hidden
-from aar.tracking._traces import steps
+from aar.tracking._traces import conversation, steps
 from tests.ledgers import propose, score, score_trial, written
 from tests.tracking.store import SEARCH, all_again, client, one_trial, run_of
 
@@ -75,6 +75,8 @@ def test_a_conversation_is_a_trace_of_its_answers_and_tools_linked_to_its_run(
     ]  # fmt: skip
     first, journal, rm, second, proposal = spans
     assert [m["role"] for m in first.inputs["messages"]] == ["system", "user"]
+    assert first.inputs["messages"][0] == {"role": "system", "content": "rules"}, "as OpenAI has them, and no more"
+    assert first.attributes["mlflow.message.format"] == "openai"
     assert [m["role"] for m in second.inputs["messages"]] == ["tool", "tool"], "what was new"
     assert first.outputs["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == "journal"
     assert journal.inputs == {"arguments": {"limit": 3}} and journal.outputs.startswith("log:")
@@ -196,3 +198,22 @@ def test_tools_begin_where_what_stood_before_them_ended(ledger: Ledger) -> None:
     assert [s.name for s in made] == ["answer", "journal", "rm", "answer", "propose"]
     assert made[2].start == made[1].end and made[4].start == made[3].end
     assert all(s.start <= s.end for s in made)
+
+
+def test_what_costs_nothing_has_a_price_and_arguments_that_are_no_json_are_shown(ledger: Ledger) -> None:
+    one_trial(ledger, author="llm")
+    broken = {"id": "a", "type": "function", "function": {"name": "journal", "arguments": '{"limit": '}}
+    with written(ledger, SEARCH) as lease:
+        lease.turn(1, 0, "assistant", {"role": "assistant", "tool_calls": [broken]}, tokens_out=30, usd=0.0)
+        lease.turn(1, 1, "tool", {"role": "tool", "content": "what?", "tool_call_id": "a"})
+    answer, called = steps(ledger.turns(SEARCH, 1))
+    assert answer.attributes["mlflow.llm.cost"] == {"total_cost": 0.0} and "price" not in answer.attributes
+    assert called.inputs == {"arguments": '{"limit": '} and called.attributes == {}
+
+
+def test_each_trial_of_each_run_has_a_trace_of_its_own(ledger: Ledger) -> None:
+    one_trial(ledger, author="llm")
+    talk(ledger)
+    turns, trials = ledger.turns(SEARCH, 1), ledger.trials(SEARCH)
+    made = {conversation(t, turns, "7", run)[0].trace_id for t in trials for run in ("r", "s")}
+    assert len(made) == 2 * len(trials)

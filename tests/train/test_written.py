@@ -102,6 +102,11 @@ def test_targets_and_students_are_run_as_they_are_written(tmp_path: Path) -> Non
     y = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
     made = targets_of(Recipe().carrying(SOFTEN).targets).make(y, {"q": 0.5}, None)  # type: ignore[arg-type]
     assert made.target == pytest.approx(np.array([[0.7, 0.3], [0.35, 0.65]])) and made.keep.all()
+    careless = SOFTEN.model_copy(
+        update={"source": SOFTEN.source.replace("    target =", "    y[:] = 0.5\n    target =")}
+    )
+    targets_of(Recipe().carrying(careless).targets).make(y, {"q": 0.5}, None)  # type: ignore[arg-type]
+    assert y[0, 0] == np.float32(0.9), "the labels stay what they are"
 
 
 WHY = {
@@ -124,7 +129,12 @@ def test_a_loss_that_is_of_no_use_is_named_with_what_is_wrong(how: str, tmp_path
         ("np.ones(len(y)),", "np.ones(3),", r"weight float64 \[3\]"),
         ("np.ones(len(y), bool)", "np.ones(len(y))", r"keep float64 \[64\].*bool \[64\]"),
         ("return target,", "return 2 * target,", "rows that sum to 1"),
+        ("return target,", "return target * [[3, -1]] / (target * [[3, -1]]).sum(1, keepdims=True),", "not below 0"),
+        ("return target,", "return target * np.nan,", "targets are probabilities: finite"),
         ("np.ones(len(y)),", "np.full(len(y), np.nan),", "weights are finite"),
+        ("np.ones(len(y)),", "-np.ones(len(y)),", "weights are finite and not below 0"),
+        ("np.ones(len(y), bool)", "np.ones(3, bool)", r"keep bool \[3\]"),
+        ("return target, np.ones(len(y)), np.ones(len(y), bool)", "return target, y", "make returned tuple"),
         ("np.ones(len(y), bool)", "np.zeros(len(y), bool)", "kept no row"),
         ("return target, np.ones(len(y)), np.ones(len(y), bool)", "return target", "make returned float32"),
     ],

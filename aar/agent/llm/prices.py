@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,8 @@ from pydantic import Field, ValidationError
 from aar.types import AarError, Word
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
+VERSION = re.compile(r"(?:-20\d\d.*|@.*|-latest)?")
+"""What may follow a model's name and leave it the same model at one price; `-pro`, `-mini`, `-audio` are others."""
 
 
 class Price(Word):
@@ -27,9 +30,11 @@ class Prices(Word):
     models: dict[str, Price]
 
     def of(self, model: str) -> Price | None:
-        """The price of the longest name that `model` begins with, or None: then tokens are counted, dollars are not."""
-        known = [name for name in self.models if model.startswith(name)]
-        return self.models[max(known, key=len)] if known else None
+        """The price of `model`, its date or `latest` aside, or None: then tokens are counted, dollars are not."""
+        for name, price in self.models.items():
+            if model.startswith(name) and VERSION.fullmatch(model.removeprefix(name)):
+                return price
+        return None
 
     def usd(self, model: str, tokens_in: int, tokens_out: int) -> float | None:
         """What these tokens cost, or None."""
@@ -37,15 +42,16 @@ class Prices(Word):
         return None if price is None else (tokens_in * price.read + tokens_out * price.written) / 1e6
 
 
-def load_prices(path: Path | None = None) -> Prices:
-    """The shipped table, or that of a file.
+def load_prices(path: Path | None = None, base_url: str | None = None) -> Prices:
+    """The table of a file, or the shipped one, in which a server of one's own (`base_url`) has no price.
 
     Raises:
         AarError: there is no such file, or it is no price table.
     """
-    path = path or SHIPPED
+    own, path = path is None and base_url is not None, path or SHIPPED
     try:
-        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        prices = Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return prices.model_copy(update={"models": {}}) if own else prices
     except OSError as error:
         raise AarError(f"{path}: {error.strerror}; want a price table such as {SHIPPED}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

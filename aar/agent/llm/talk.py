@@ -79,9 +79,7 @@ class Talk:
         def begins(state: State) -> str:
             if state["over"]:
                 return END
-            if self._open_calls():
-                return "act"
-            return "think" if self.afford() else END
+            return "act" if self._open_calls() else "think"
 
         graph.add_conditional_edges(START, begins, ["think", "act", END])
         graph.add_edge("think", "act")
