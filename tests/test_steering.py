@@ -18,17 +18,18 @@ from aar.agent.graph import Loop
 from aar.agent.inbox import LATE, LEAVE, MOST_WAITING, Inbox
 from aar.agent.researchers import Situation, Steering
 from aar.agent.run import opened
+from aar.cli.view import trial_line
 from aar.executor import Executor, Stopped
 from aar.ledger import Message
 from aar.ledger.tables import spend
-from aar.methods import read_part
+from aar.methods import fill, read_part
 from aar.types import Hypothesis, Part, Recipe, TrialStatus
 from tests import ledgers, loops
 from tests.loops import VICTIM, launches, ledger_of, outcome, searching, until
-from tests.rows import row
+from tests.rows import BASE, row
 from tests.test_cli import Said, aar
 from tests.test_faults import Place, assert_whole
-from tests.written import MINE
+from tests.written import MINE, mine
 
 KILLED = -signal.SIGKILL
 
@@ -242,6 +243,13 @@ def test_a_resume_may_raise_the_budget(two: Two) -> None:
 
 
 # ---------------------------------------------------------------- leave
+
+
+def test_a_trial_that_waits_says_where_its_code_is() -> None:
+    waits = row(3, fill(Recipe().carrying(mine()), BASE), None).model_copy(update={"status": TrialStatus.WAITING})
+    said = trial_line(waits)
+    assert f"aar approve t3, or aar reject t3; its code: aar export-part {waits.search} 3 --source" in said
+    assert "its code" not in trial_line(waits.model_copy(update={"recipe": Recipe()}))
 
 
 def test_trials_wait_for_leave_through_a_kill(two: Two) -> None:

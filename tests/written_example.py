@@ -113,7 +113,10 @@ def script(asked: dict[str, Any], before: int) -> dict[str, Any]:
 
 def main() -> None:
     """Run it."""
-    os.environ |= {"OPENAI_API_KEY": "none"}
+    os.environ |= {
+        "OPENAI_API_KEY": "none",
+        "AAR_SLOTS": "1",
+    }  # one slot: the second is written after the first
     from aar.cli import app
     from tests.oversight.chatserver import serving
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from aar.methods import (
 from aar.types import AarError, Part, Recipe, Written, canonical_json
 from tests.rows import BASE, TASK, row
 from tests.written import BAD, MINE, SOFTEN, TWICE, conf, mine, returning
+from tests.written_example import CHILD, PARENT, TRIALS
 
 ROOT = Path(__file__).parents[2]
 
@@ -296,3 +298,12 @@ def test_a_part_without_a_header_becomes_a_file_with_one() -> None:
 
 def test_a_person_reads_what_a_model_is_told() -> None:
     assert signatures() in (ROOT / "docs" / "researcher.md").read_text(encoding="utf-8")
+
+
+def test_the_example_in_the_documents_is_the_one_that_was_run() -> None:
+    text = (ROOT / "docs" / "researcher.md").read_text(encoding="utf-8")
+    assert PARENT in text and problems(read_part(PARENT)) == problems(read_part(CHILD)) == []
+    diff = difflib.unified_diff(PARENT.splitlines(), CHILD.splitlines(), "parent", "part", lineterm="")
+    assert all(f"\n{line.rstrip()}\n" in text for line in diff)
+    words = " ".join(text.replace("\n> ", " ").split())
+    assert all(told.review in words and told.why[1:] in words and told.refute in words for told in TRIALS)

@@ -27,6 +27,7 @@ from tests.agent.test_writing import WHY, writer
 from tests.loops import NO_TRACKING, write_task
 from tests.oversight.chatserver import Json, calls, serving
 from tests.sandbox.conftest import unless_docker
+from tests.sandbox.test_docker_search import TASK as BOXED
 from tests.written import BAD, MINE, conf, mine, returning
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(900)]
@@ -178,12 +179,12 @@ def test_what_a_model_writes_is_tried_trained_applied_and_scored(
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret-key")
 
     def talk(trial: int, said: int, asked: Json) -> Answer:
-        return [calls(("write_part", {"source": MINE, **WHY})), calls(proposal(f"loss={mine().ref}", "loss.a=1.5"))][
-            said
-        ]
+        proposed = calls(proposal(f"loss={mine().ref}", "loss.a=1.5"))
+        return [calls(("write_part", {"source": MINE, **WHY})), proposed][said]
 
     settings = Settings(workspace=tmp_path / "ws", sandbox="docker", image=image, tracking_uri=NO_TRACKING, slots=1)
-    task = load_task(write_task(tmp_path), ["limits.memory=1g"])[0]
+    (tmp_path / "boxed.yaml").write_text(BOXED)
+    task = load_task(tmp_path / "boxed.yaml")[0]
     ledger = Ledger(settings.ledger_url)
     with serving(writer(talk, "pass", [])) as server:
         plan = Plan(trials=1, researcher="llm", model="openai:m", base_url=server.url, confirm_top=0)
@@ -192,8 +193,8 @@ def test_what_a_model_writes_is_tried_trained_applied_and_scored(
     row = ledger.trial(search, 1)
     assert (row.author, row.status, row.n_seeds) == ("llm", TrialStatus.COMPLETE, 2), row.reason
     assert row.label == f"{mine().ref} a=1.5" and row.recipe.loss.code == mine()
-    assert row.view is not None and row.view.accuracy > 0.5
+    assert row.view is not None and row.view.n_seeds == 2
     jobs = [(a["kind"], a["status"]) for a in ledger.attempts(search, trial=1)]
-    assert jobs == [("smoke", "ok"), *[("transfer", "ok"), ("predict", "ok")] * 2]
+    assert jobs == [("smoke", "ok"), ("transfer", "ok"), ("transfer", "ok"), ("predict", "ok")]
     assert "It only scales the loss" in ledger.parts(search)[mine().digest]["review"]
     ledger.close()
