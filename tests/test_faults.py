@@ -413,10 +413,10 @@ def test_jobs_are_spread_over_the_cards(tmp_path: Path, monkeypatch: pytest.Monk
     with searching(tmp_path) as here:
         search = here.create(tmp_path, "limits.gpus=1", trials=2, confirm_top=0)
         here.work(search)
-        monkeypatch.setenv("AAR_GPUS", "0")
-        two = here.create(tmp_path, "limits.gpus=2", trials=1, confirm_top=0)
+        fewer = here._replace(settings=here.settings.model_copy(update={"gpus": "0"}))
+        two = fewer.create(tmp_path, "limits.gpus=2", trials=1, confirm_top=0)
         with pytest.raises(AarError, match="limits.gpus: 2, and there are 1: 0"):
-            here.work(two)
+            fewer.work(two)
     assert given and set(given) == {("0",)}, "one slot: the first card is free each time"
     with Executor(4, ("a", "b", "c")) as executor:
         with executor.cards(2) as first, executor.cards(1) as second, executor.cards(2) as third:
