@@ -188,10 +188,41 @@ def test_shrinking_pulls_noisy_winners_back_and_leaves_precise_ones() -> None:
 
 
 def test_where_noise_explains_every_difference_the_best_value_still_comes_first() -> None:
-    values, ses = [0.74, 0.70, 0.774, 0.72], [0.05, 0.04, 0.04, 0.03]
-    assert len(set(scoring.shrink(values, ses).tolist())) == 1
-    assert scoring.ranked(values, ses) == [2, 0, 3, 1]
-    assert scoring.ranked([0.9, 0.85, 0.5, 0.5], [0.3, 0.001, 0.001, 0.001])[0] == 1, "a noisy winner is pulled back"
+    values, ses = [0.74, 0.70, 0.774, 0.72], [0.05, 0.05, 0.05, 0.05]
+    pulled = scoring.shrink(values, ses)
+    assert np.ptp(pulled) < 1e-6, "nothing is left to believe"
+    assert np.argsort(-pulled).tolist() == [2, 0, 3, 1]
+    lucky = scoring.shrink([0.9, 0.85, 0.5, 0.5], [0.3, 0.001, 0.001, 0.001])
+    assert lucky.argmax() == 1, "a noisy winner is pulled back"
+
+
+def test_a_noisy_trial_does_not_make_the_precise_ones_look_alike() -> None:
+    """DerSimonian and Laird by hand; the plain difference of variances is below zero here."""
+    values, ses = [0.86, 0.80, 0.74, 0.70], [0.02, 0.02, 0.02, 0.30]
+    assert np.var(values, ddof=1) < np.mean(np.square(ses))
+    pulled = scoring.shrink(values, ses)
+    w = [2500, 2500, 2500, 100 / 9]
+    centre = (2500 * (0.86 + 0.80 + 0.74) + 100 / 9 * 0.70) / sum(w)
+    q = sum(a * (x - centre) ** 2 for a, x in zip(w, values, strict=True))
+    between = (q - 3) / (sum(w) - sum(a * a for a in w) / sum(w))
+    kept = [between / (between + se**2) for se in ses]
+    assert pulled == pytest.approx([centre + (x - centre) * k for x, k in zip(values, kept, strict=True)], abs=1e-9)
+    assert kept[0] > 0.85 and kept[3] < 0.05
+
+
+def test_shrunk_values_choose_better_than_the_trials_own() -> None:
+    """Of 20 trials, some collapsed and noisy, the first by shrunk value is truly better than the first by value."""
+    rng = np.random.default_rng(0)
+    by_shrunk, by_value = [], []
+    for _ in range(300):
+        bad = rng.random(20) < 0.15
+        truth = rng.normal(0, 0.02, 20) - 0.15 * bad
+        ses = np.where(bad, 0.15, rng.choice([0.02, 0.04], 20))
+        seen = truth + rng.normal(0, ses)
+        by_shrunk.append(truth[scoring.shrink(seen, ses).argmax()])
+        by_value.append(truth[seen.argmax()])
+    assert np.mean(by_shrunk) > np.mean(by_value) + 0.03
+    assert np.mean(by_shrunk) > 0.015, "what a search that flattens every difference would not reach (.007)"
 
 
 def test_diagnostics_by_hand() -> None:

@@ -172,9 +172,10 @@ def test_the_objective_is_shrunk_by_each_trials_own_noise() -> None:
         for n, (accuracy, se) in enumerate([(0.7, 0.01), (0.74, 0.01), (0.8, 0.01), (0.8, 0.04)])
     ]
     values = search.objective(rows)
-    # By hand. Weights 1/se^2 = 10000, 10000, 10000, 625; between = var(ddof 1) - mean of se^2 = .0024 - .000475.
+    # By hand. Weights w = 1/se^2 = 10000, 10000, 10000, 625; between = (Q - 3) / (sum w - sum w^2 / sum w).
     centre = (0.7 + 0.74 + 0.8 + 0.0625 * 0.8) / 3.0625
-    between = 0.0024 - 0.000475
+    q = 10000 * sum(a * (x - centre) ** 2 for a, x in ((1, 0.7), (1, 0.74), (1, 0.8), (0.0625, 0.8)))
+    between = (q - 3) / (30625 - (3e8 + 390625) / 30625)
     for n, (accuracy, se) in enumerate([(0.7, 0.01), (0.74, 0.01), (0.8, 0.01), (0.8, 0.04)]):
         expected = centre + (accuracy - centre) * between / (between + se**2)
         assert values[n] == pytest.approx(expected, abs=1e-9)

@@ -26,8 +26,8 @@ def candidates(bench: Bench, runner: Runner, top: int) -> list[TrialRow]:
         return []
     accuracies = runner.evidence.accuracies()
     exact = [float(np.mean(list(accuracies[f"t{t.number}"].values()))) for t in complete]
-    order = scoring.ranked(exact, [t.view.accuracy_se for t in complete if t.view])
-    return [complete[i] for i in order[:top]]
+    values = scoring.shrink(exact, [t.view.accuracy_se for t in complete if t.view])
+    return [complete[i] for i in np.argsort(-values, kind="stable")[:top]]
 
 
 def confirm(bench: Bench, runner: Runner, top: int = 3, controls: bool = True) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from aar.scoring.gate import (
     public_shares,
     public_view,
 )
-from aar.scoring.racing import PRUNE_BELOW, Difference, difference, losing, ranked, shrink
+from aar.scoring.racing import PRUNE_BELOW, Difference, difference, losing, shrink
 from aar.scoring.slopes import Slope, slope, spread
 from aar.scoring.verdicts import (
     Bin,
@@ -96,7 +96,6 @@ __all__ = [
     "public_mean",
     "public_shares",
     "public_view",
-    "ranked",
     "rate",
     "ratings",
     "reliability",
