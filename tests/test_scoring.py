@@ -197,17 +197,22 @@ def test_where_noise_explains_every_difference_the_best_value_still_comes_first(
 
 
 def test_a_noisy_trial_does_not_make_the_precise_ones_look_alike() -> None:
-    """DerSimonian and Laird by hand; the plain difference of variances is below zero here."""
-    values, ses = [0.86, 0.80, 0.74, 0.70], [0.02, 0.02, 0.02, 0.30]
-    assert np.var(values, ddof=1) < np.mean(np.square(ses))
-    pulled = scoring.shrink(values, ses)
-    w = [2500, 2500, 2500, 100 / 9]
-    centre = (2500 * (0.86 + 0.80 + 0.74) + 100 / 9 * 0.70) / sum(w)
-    q = sum(a * (x - centre) ** 2 for a, x in zip(w, values, strict=True))
-    between = (q - 3) / (sum(w) - sum(a * a for a in w) / sum(w))
-    kept = [between / (between + se**2) for se in ses]
-    assert pulled == pytest.approx([centre + (x - centre) * k for x, k in zip(values, kept, strict=True)], abs=1e-9)
-    assert kept[0] > 0.85 and kept[3] < 0.05
+    """Paule and Mandel's equation holds; the plain difference of variances is below zero here."""
+    values, ses = np.array([0.86, 0.80, 0.74, 0.70]), np.array([0.02, 0.02, 0.02, 0.30])
+    assert np.var(values, ddof=1) < np.mean(ses**2)
+    pulled = scoring.shrink(list(values), list(ses))
+    kept = (pulled[0] - pulled[1]) / 0.06
+    between = kept * 0.0004 / (1 - kept)
+    w = 1 / (between + ses**2)
+    centre = np.average(values, weights=w)
+    assert w @ (values - centre) ** 2 == pytest.approx(3, abs=1e-6)
+    assert pulled == pytest.approx(centre + (values - centre) * between / (between + ses**2), abs=1e-9)
+    assert kept > 0.8 and abs(pulled[3] - centre) < 0.05 * abs(values[3] - centre)
+
+
+def test_many_precise_trials_that_are_alike_do_not_hide_the_good_ones() -> None:
+    pulled = scoring.shrink([0.5, 0.5, 0.5, 0.75, 0.76, 0.95], [0.001, 0.001, 0.001, 0.02, 0.02, 0.03])
+    assert pulled.argmax() == 5 and pulled[5] > 0.9
 
 
 def test_shrunk_values_choose_better_than_the_trials_own() -> None:

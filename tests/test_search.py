@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import pytest
 
-from aar import search
+from aar import scoring, search
 from aar.ledger import TrialRow
 from aar.methods import PARTS, Able, Choice, fill, illegal
 from aar.types import SLOTS, Part, Recipe, TaskSpec, TrialStatus
@@ -167,18 +167,10 @@ def test_a_failure_is_not_a_score_and_what_runs_is_said_to_run() -> None:
 
 
 def test_the_objective_is_shrunk_by_each_trials_own_noise() -> None:
-    rows = [
-        row(n, recipe(), accuracy, se)
-        for n, (accuracy, se) in enumerate([(0.7, 0.01), (0.74, 0.01), (0.8, 0.01), (0.8, 0.04)])
-    ]
+    accuracies, ses = [0.7, 0.74, 0.8, 0.8], [0.01, 0.01, 0.01, 0.04]
+    rows = [row(n, recipe(), a, se) for n, (a, se) in enumerate(zip(accuracies, ses, strict=True))]
     values = search.objective(rows)
-    # By hand. Weights w = 1/se^2 = 10000, 10000, 10000, 625; between = (Q - 3) / (sum w - sum w^2 / sum w).
-    centre = (0.7 + 0.74 + 0.8 + 0.0625 * 0.8) / 3.0625
-    q = 10000 * sum(a * (x - centre) ** 2 for a, x in ((1, 0.7), (1, 0.74), (1, 0.8), (0.0625, 0.8)))
-    between = (q - 3) / (30625 - (3e8 + 390625) / 30625)
-    for n, (accuracy, se) in enumerate([(0.7, 0.01), (0.74, 0.01), (0.8, 0.01), (0.8, 0.04)]):
-        expected = centre + (accuracy - centre) * between / (between + se**2)
-        assert values[n] == pytest.approx(expected, abs=1e-9)
+    assert list(values.values()) == scoring.shrink(accuracies, ses).tolist()
     assert values[3] < values[2] < 0.8, "two lucky seeds are worth less than five good ones"
     assert [t.value for t in told(rows)] == [values[n] for n in range(4)]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, stats
 
 from aar.scoring.estimate import LEVEL, Arm, Floats, example_var, moderated
 
@@ -60,14 +60,19 @@ def losing(candidate: Arm, best: Arm, pooled_var: float, pooled_df: float) -> bo
 def shrink(values: Sequence[float], ses: Sequence[float]) -> Floats:
     """Empirical-Bayes means: noisy values are pulled towards the common mean, and their order is what to believe.
 
-    The variance between them is weighted by precision (DerSimonian and Laird 1986): a few noisy values do not make the
-    precise ones look alike. Where noise explains every difference a millionth of it is kept, for the order alone.
+    The variance between them is that under which they spread as far as they do (Paule and Mandel 1982), so that a few
+    noisy values do not make the precise ones look alike. Where noise explains every difference a millionth of it is
+    kept, for the order alone.
     """
     x, v = np.asarray(values, dtype=np.float64), np.maximum(np.asarray(ses, dtype=np.float64) ** 2, LEAST_VAR)
     if len(x) < 3:
         return x
-    w = 1 / v
-    centre = float(np.average(x, weights=w))
-    excess = float(w @ (x - centre) ** 2) - (len(x) - 1)
-    between = max(excess / float(w.sum() - (w @ w) / w.sum()), 1e-6 * float(v.mean()))
-    return centre + (x - centre) * between / (between + v)
+
+    def excess(between: float) -> float:
+        w = 1 / (between + v)
+        return float(w @ (x - np.average(x, weights=w)) ** 2) - (len(x) - 1)
+
+    between = float(optimize.brentq(excess, 0, np.var(x, ddof=1))) if excess(0) > 0 else 0.0
+    between = max(between, 1e-6 * float(v.mean()))
+    centre = np.average(x, weights=1 / (between + v))
+    return np.asarray(centre + (x - centre) * between / (between + v))
