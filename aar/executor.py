@@ -78,7 +78,8 @@ class Executor:
         for trial in sorted(number for number, future in self._thinking.items() if future.done()):
             error = self._thinking[trial].exception()
             if error is not None and not isinstance(error, Stopped) and out:
-                break  # raised the next time, so that what others thought out is not lost
+                self.ring()  # raised the next time, so that what others thought out is not lost
+                break
             future = self._thinking.pop(trial)
             with contextlib.suppress(Stopped):
                 out[trial] = future.result()

@@ -19,7 +19,7 @@ os.environ |= {"OMP_NUM_THREADS": "1", "OPENAI_API_KEY": "none"}
 
 ARMS, TRIALS = ("random", "optuna", "mixed", "llm"), 20
 PORT = 8735
-"""Where the scripted model is served: its address is a part of the experiment's name."""
+"""Where the model of search seed 0 is served: the address is a part of the plan, so a resume needs the same."""
 UNHEARD = "http://127.0.0.1:9"
 
 
@@ -44,10 +44,8 @@ def main(name: str, first: int, last: int, arms: Sequence[str]) -> None:
         port = PORT + first
         with serving(scripted(competent), port):
             plan = running.Plan(trials=TRIALS, confirm_top=1, controls=False, model="scripted")
-            named = plan.model_copy(update={"base_url": f"http://127.0.0.1:{PORT}/v1"})
-            plan = plan.model_copy(
-                update={"experiment": name_of(task, settings, named), "base_url": f"http://127.0.0.1:{port}/v1"}
-            )
+            own = {"experiment": name_of(task, settings, plan), "base_url": f"http://127.0.0.1:{port}/v1"}
+            plan = plan.model_copy(update=own)
             print(plan.experiment, flush=True)
             began = time.time()
             for member in go_on(ledger, settings, task, plan, arms, range(first, last + 1)):

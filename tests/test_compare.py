@@ -134,7 +134,7 @@ def test_one_search_an_arm_has_no_interval_and_ones_of_one_researcher_are_told_a
     assert list(found.curves) == ["a", "b"] and found.trials == 1
     assert found.notes == ["searches differ in length: only the first 1 trials of each are compared"]
     assert [list(curve.best) for curves in found.curves.values() for curve in curves] == [[0.5], [0.4]]
-    assert found.verdict == "One search an arm gives no interval: nothing can be said of the difference."
+    assert found.verdict == "One search of an arm gives no interval: nothing can be said of the difference."
 
 
 def test_without_a_gap_accuracy_is_compared(ledger: Ledger) -> None:
@@ -147,14 +147,30 @@ def test_without_a_gap_accuracy_is_compared(ledger: Ledger) -> None:
         assert curve.confirmed is not None and 0.7 < curve.confirmed < 0.9, "no PGR beside accuracies"
 
 
-def test_repeats_that_only_one_arm_has_are_not_paired(ledger: Ledger) -> None:
-    names = [search(ledger, f"o-{n}", "optuna", n, [0.5]) for n in range(3)]
-    names += [search(ledger, f"r-{n}", "random", n, [0.3]) for n in (1, 0)]
-    found = compare(ledger, names)
+def test_arms_are_paired_on_the_repeats_both_have_but_for_one(ledger: Ledger) -> None:
+    names = [search(ledger, f"o-{n}", "optuna", n, [0.5 + n / 10]) for n in range(4)]
+    names += [search(ledger, f"r-{n}", "random", n, [0.3 + n / 10]) for n in (1, 0)]
+    found = compare(ledger, names[:3] + names[4:])
     (d,) = found.differences
-    assert not d.paired and list(d.area) == pytest.approx([0.2, 0.2, 0.2, 2])
+    assert d.paired and list(d.area) == pytest.approx([0.2, 0.2, 0.2, 2]), "the third of one arm is under way"
     assert [c.search for c in found.curves["random"]] == ["r-0", "r-1"], "in the order of their seeds"
-    assert compare(ledger, names[:4]).differences == [], "one search of an arm has no interval"
+    assert not compare(ledger, names).differences[0].paired, "too much would be thrown away"
+    alone = compare(ledger, names[:5])
+    assert alone.differences == [], "one search of an arm has no interval"
+    search(ledger, "m-0", "mixed", 0, [0.9])
+    with_one = compare(ledger, [*names, "m-0"])
+    assert [(d.first, d.second) for d in with_one.differences] == [("optuna", "random")], "and silences no other"
+
+
+def test_models_of_one_researcher_are_arms_of_their_own(ledger: Ledger) -> None:
+    for seed in (0, 1):
+        search(ledger, f"a-{seed}", "llm", seed, [0.5], model="openai:small")
+        search(ledger, f"b-{seed}", "llm", seed, [0.3], model="openai:large")
+        search(ledger, f"r-{seed}", "random", seed, [0.3])
+    names = [f"{arm}-{seed}" for arm in "abr" for seed in (0, 1)]
+    assert list(compare(ledger, names[:4]).curves) == ["llm openai:small", "llm openai:large"]
+    assert list(compare(ledger, names).curves) == ["llm openai:small", "llm openai:large", "random"]
+    assert list(compare(ledger, names[2:]).curves) == ["llm", "random"]
 
 
 def test_what_was_not_confirmed_is_left_out_and_a_worse_winner_is_said(ledger: Ledger) -> None:
@@ -166,6 +182,7 @@ def test_what_was_not_confirmed_is_left_out_and_a_worse_winner_is_said(ledger: L
     (d,) = found.differences
     assert d.confirmed is not None and (d.area.n, d.confirmed.n) == (3, 2)
     assert found.verdict.endswith("; confirmed on fresh seeds -.305 [-.369, -.241].")
+    assert found.notes == ["optuna: 2 of its 3 searches have a confirmed value"]
 
 
 def test_the_confirmed_value_is_the_winners_and_not_of_who_came_second(ledger: Ledger) -> None:
@@ -327,12 +344,14 @@ def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
     spec, settings = load_task(write_task(tmp_path))[0], Settings(workspace=tmp_path / "ws")
     plan = Plan(trials=2, model="openai:m", base_url="http://127.0.0.1:9", tokens=9, usd=1.0)
     name = name_of(spec, settings, plan)
-    for same in ({"seed": 5}, {"researcher": "random"}, {"experiment": name}):
+    for same in ({"seed": 5}, {"researcher": "random"}, {"experiment": name}, {"model": None, "tokens": 5}):
         assert name_of(spec, settings, plan.model_copy(update=same)) == name
-    for other in ({"trials": 3}, {"model": "openai:n"}, {"confirm_top": 0}):
+    for other in ({"trials": 3}, {"confirm_top": 0}):
         assert name_of(spec, settings, plan.model_copy(update=other)) != name
     search(ledger, "mine", "optuna", 0, [0.5], experiment=name)
     search(ledger, "other", "llm", 0, [0.5], experiment="tiny-x000000")
+    search(ledger, "another", "llm", 0, [0.5], experiment=name, model="openai:n", tokens=9, usd=1.0)
+    search(ledger, "poorer", "llm", 0, [0.5], experiment=name, model="openai:m", tokens=8, usd=1.0)
     made: list[Plan] = []
 
     def create(*words: Any) -> str:
@@ -374,7 +393,7 @@ def test_a_killed_experiment_goes_on_and_may_grow(tmp_path: Path) -> None:
     assert sorted(ceilings) == [0, 1, 1000, 1001], "the arms of a repeat share their baselines"
     assert "over 2 paired repeats" in again.text and f"{experiment}.svg" in again.text
     with ledger_of(workspace) as ledger:
-        grown = members(ledger, experiment, ["optuna", "random", "presets"], range(3))
+        grown = members(ledger, Plan(experiment=experiment), ["optuna", "random", "presets"], range(3))
     missing = [(m.arm, m.seed) for m in grown if m.search is None]
     assert missing == [("presets", 0), ("presets", 1), ("optuna", 2), ("random", 2), ("presets", 2)]
     assert {m.status for m in grown if m.search} == {"complete"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from aar.ledger import Lease, LeaseHeld, LeaseLost, Ledger, tables
 from aar.types import Finding, PublicScore, Recipe, TrialStatus, canonical_json
@@ -67,6 +68,21 @@ def test_a_killed_holder_is_replaced_at_once(ledger: Ledger) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
     with ledger.hold("s-1") as lease:
         assert lease.fence == 2
+
+
+def test_a_heartbeat_outlives_an_error_of_the_database(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats, real, again = itertools.count(), Lease.writing, threading.Event()
+
+    def writing(self: Lease) -> Any:
+        if next(beats) == 0:
+            raise OperationalError("UPDATE leases", {}, Exception("server closed the connection"))
+        again.set()
+        return real(self)
+
+    monkeypatch.setattr("aar.ledger.writer.HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(Lease, "writing", writing)
+    with ledger.hold("s-1"):
+        assert again.wait(30)
 
 
 def test_another_hosts_lease_is_waited_for(ledger: Ledger) -> None:

@@ -224,7 +224,7 @@ def test_shrunk_values_choose_better_than_the_trials_own() -> None:
         truth = rng.normal(0, 0.02, 20) - 0.15 * bad
         ses = np.where(bad, 0.15, rng.choice([0.02, 0.04], 20))
         seen = truth + rng.normal(0, ses)
-        by_shrunk.append(truth[scoring.shrink(seen, ses).argmax()])
+        by_shrunk.append(truth[scoring.shrink(list(seen), list(ses)).argmax()])
         by_value.append(truth[seen.argmax()])
     assert np.mean(by_shrunk) > np.mean(by_value) + 0.03
     assert np.mean(by_shrunk) > 0.015, "what a search that flattens every difference would not reach (.007)"

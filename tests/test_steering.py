@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import threading
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 import yaml
+from sqlalchemy.exc import OperationalError
 
 from aar.agent.graph import Loop
 from aar.agent.inbox import LATE, LEAVE, MOST_WAITING, Inbox
@@ -365,6 +367,23 @@ def test_a_cancelled_search_that_waits_for_a_person_is_woken(inbox: Inbox, monke
         assert rung.wait(30)
 
 
+def test_who_listens_outlives_an_error_of_the_database(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aar.agent.inbox.POLL_SECONDS", 0.01)
+    rung, looks, real = threading.Event(), itertools.count(), inbox._new
+
+    def new() -> dict[int, Message]:
+        if next(looks) == 0:
+            raise OperationalError("SELECT", {}, Exception("server closed the connection"))
+        return real()
+
+    monkeypatch.setattr(inbox, "_new", new)
+    executor = SimpleNamespace(cancel=threading.Event(), closing=threading.Event(), ring=rung.set)
+    vars(inbox.bench)["executor"] = executor
+    inbox.bench.ledger.post(inbox.bench.search, "stop", {})
+    with inbox.listening():
+        assert rung.wait(30) and executor.closing.is_set()
+
+
 def test_waiting_for_a_person_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr("aar.agent.graph.time.monotonic", lambda: clock[0])
@@ -496,6 +515,25 @@ def test_bad_input_is_named_and_posts_nothing(what: str, tmp_path: Path, monkeyp
         assert said.code == 2 and message in " ".join(said.err.split()), said
         assert "Traceback" not in said.err
         assert ledger.messages(search) == []
+
+
+def test_a_recipe_that_is_there_is_said_to_give_seeds_or_to_have_failed(tmp_path: Path) -> None:
+    with ledger_of(tmp_path / "ws") as ledger:
+        ledgers.begin(ledger, "polarity-k3f9")
+        with ledger.hold("polarity-k3f9") as lease:
+            for number, loss in enumerate(("xent", "logconf", "product", "cosine")):
+                ledgers.propose(lease, number, Recipe(loss=Part(name=loss)))
+            ledgers.failure(lease, 2, "transfer job oom")
+            ledgers.failure(lease, 3, "bad code", status="rejected")
+            tell = partial(aar, "propose", "--workspace", tmp_path / "ws")
+            said = tell("--set", "loss=logconf")
+            assert said.code == 0 and "t1 is the same recipe: this gives it more seeds once it has ended" in said.out
+            ledgers.score_trial(lease, 1, ledgers.score(0.5))
+            assert "this gives it more seeds\n" in tell("--set", "loss=logconf").out
+            failed = tell("--set", "loss=product")
+            assert failed.code == 2 and "t2 is the same recipe and failed: transfer job oom; change" in failed.err
+            assert "same recipe" not in tell("--set", "loss=cosine").out, "it never ran"
+        assert len(ledger.messages("polarity-k3f9")) == 3
 
 
 def test_a_person_may_bring_code(tmp_path: Path) -> None:

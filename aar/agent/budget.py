@@ -122,7 +122,8 @@ def outlook(
     if not ran or not pace or not allows:
         return Outlook(**known, more=None, limit=None, ends=None)
     limit = min(allows, key=lambda name: allows[name])
-    ends = time.time() + (allows[limit] + len(ahead)) * pace
+    rounds = allows[limit] + len(ahead)
+    ends = time.time() + rounds * pace if rounds else None
     return Outlook(**known, more=allows[limit], limit=limit, ends=ends)
 
 

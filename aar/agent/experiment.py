@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,6 +10,9 @@ from aar.ledger import Ledger
 from aar.runner.bench import Problem
 from aar.settings import Settings
 from aar.types import TaskSpec, digest_of
+
+OF_MODEL = ("model", "base_url", "prices", "tokens", "usd")
+"""What of a plan is for arms with a model only."""
 
 
 class Member(NamedTuple):
@@ -23,23 +25,30 @@ class Member(NamedTuple):
 
 
 def name_of(task: TaskSpec, settings: Settings, plan: Plan) -> str:
-    """The experiment's id: task, plan (but for who proposes, and the seed) and code decide, arms and repeats may grow.
+    """The experiment's id: task, plan (but for who proposes, and the seed) and code decide.
+
+    Arms and repeats may grow, also by arms with a model, or with another one.
 
     Raises:
         AarError: the task, its data or its models are not usable.
     """
-    rest = plan.model_dump(mode="json", exclude={"seed", "researcher", "experiment", "sandbox", "slots", "code"})
+    exclude = {"seed", "researcher", "experiment", "sandbox", "slots", "code", *OF_MODEL}
+    rest = plan.model_dump(mode="json", exclude=exclude)
     digest = digest_of({"task": task, "plan": rest, "code": Problem.of(task, settings).code})
     return f"{task.name}-x{digest[:6]}"
 
 
-def members(ledger: Ledger, experiment: str, arms: Sequence[str], seeds: Sequence[int]) -> list[Member]:
-    """Every search of these arms and seeds, seed after seed: the arms of one seed share their baselines."""
+def members(ledger: Ledger, plan: Plan, arms: Sequence[str], seeds: Sequence[int]) -> list[Member]:
+    """Every search of these arms and seeds, seed after seed: the arms of one seed share their baselines.
+
+    An arm with a model is another arm where its model, or what it may spend on it, is another.
+    """
     there = {}
     for row in ledger.searches():
-        plan = json.loads(row["plan"])
-        if plan.get("experiment") == experiment:
-            there[plan["researcher"], plan["seed"]] = (str(row["id"]), str(row["status"]))
+        other = Plan.model_validate_json(row["plan"])
+        same = all(getattr(plan, name) == getattr(other, name) for name in ("model", "tokens", "usd"))
+        if other.experiment == plan.experiment and (same or other.researcher not in WITH_MODEL):
+            there[other.researcher, other.seed] = (str(row["id"]), str(row["status"]))
     found = [(arm, seed, *there.get((arm, seed), (None, "not begun"))) for seed in seeds for arm in arms]
     return [Member(*one) for one in found]
 
@@ -53,11 +62,11 @@ def go_on(
         Stopped: Ctrl-C, SIGTERM or `aar stop`; the same call goes on.
         AarError: a search cannot go on.
     """
-    for member in members(ledger, plan.experiment, arms, seeds):
+    for member in members(ledger, plan, arms, seeds):
         if member.status != "complete":
             own = plan.model_copy(update={"seed": member.seed, "researcher": member.arm})
             if member.arm not in WITH_MODEL:
-                own = own.model_copy(update=dict.fromkeys(("model", "base_url", "prices", "tokens", "usd")))
+                own = own.model_copy(update=dict.fromkeys(OF_MODEL))
             search = member.search or create(ledger, settings, task, own)
             work(ledger, settings, search, lambda: None)
             member = member._replace(search=search, status="complete")

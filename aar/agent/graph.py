@@ -78,7 +78,7 @@ class Loop:
         self._heed()  # afterwards: a stop ends the search once nothing is thought about
         self.settled = True
         trials = self.trials()
-        while self._free(trials) > 0 and not self._held():
+        while self._free(trials) > 0 and not (self._held() or self._opened()):
             if trials[0].view is None and trials[0].status in (TrialStatus.PROPOSED, TrialStatus.RUNNING):
                 break  # every reason and prediction is measured against naive: it goes first
             asked = self.inbox.proposal()
@@ -129,9 +129,15 @@ class Loop:
         return {}
 
     def submit(self, state: State) -> dict[str, Any]:
-        """Every trial that is not over and waits for nobody gets a slot; one that is under way is left alone."""
-        for t in [] if self._held() else self.trials():
-            if t.finished is None and t.status is not TrialStatus.WAITING:
+        """Every trial that is not over and waits for nobody gets a slot; one that is under way is left alone.
+
+        A repeat of a trial waits for its end: its seeds come after those.
+        """
+        trials = [] if self._held() else self.trials()
+        over = {t.number for t in trials if t.finished is not None}
+        for t in trials:
+            early = t.status is TrialStatus.DUPLICATE and t.parent not in over
+            if t.finished is None and t.status is not TrialStatus.WAITING and not early:
                 self.bench.executor.submit(t.number, lambda n=t.number: self.runner.run(n))  # type: ignore[misc]
         return {"running": sorted(self.bench.executor.running)}
 
@@ -162,9 +168,8 @@ class Loop:
         trials = self.trials()
         thinking = self.bench.executor.thinking or self.bench.ledger.begun(self.bench.search)
         busy = thinking or any(t.finished is None for t in trials)
-        if busy or self.left(trials) or self.inbox.proposal() is not None or self._held():
-            return "hypothesise"
-        return "confirm"
+        more = self.left(trials) or self.inbox.proposal() is not None or self._held()
+        return "hypothesise" if busy or (more and not self._opened()) else "confirm"
 
     def confirm(self, state: State) -> dict[str, Any]:
         """The best on fresh seeds, the winner on the sealed split."""
@@ -214,6 +219,10 @@ class Loop:
         if executor.cancel.is_set() or (executor.closing.is_set() and not executor.running | executor.thinking):
             raise Stopped
         self.inbox.heed()
+
+    def _opened(self) -> bool:
+        """Was the seal opened? A confirmation that a kill cut short is taken up, and nothing is tried after it."""
+        return bool(self.bench.ledger.opened(self.bench.search))
 
     def _held(self) -> bool:
         """Is nothing new to begin?"""

@@ -12,6 +12,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from aar.agent.budget import Budget, changed
 from aar.agent.researchers import Situation, Steering, predicted
 from aar.ledger import Message, TrialRow
@@ -58,7 +60,10 @@ class Inbox:
     def _listen(self, over: threading.Event) -> None:
         executor, last = self.bench.executor, 0
         while not over.wait(POLL_SECONDS):
-            new = self._new()
+            try:
+                new = self._new()
+            except SQLAlchemyError:  # the ledger cannot be read now; the next look may hear what this one did not
+                new = {}
             for message in new.values():
                 if message.kind == "stop":
                     (executor.cancel if message.payload.get("now") else executor.closing).set()

@@ -25,6 +25,8 @@ from aar.types import SLOTS, AarError, Part, Recipe, TrialStatus
 
 LONGEST = 4_000
 """Characters of one message: it is shown to a model at every hypothesis from then on."""
+ASIDE = (TrialStatus.WAITING, TrialStatus.REJECTED, TrialStatus.DUPLICATE)
+"""Trials whose recipe, proposed once more, is a trial of its own."""
 
 
 def steer(search: str | None, text: str, workspace: Path) -> None:
@@ -65,10 +67,13 @@ def propose(
     if ledger.opened(chosen):
         raise AarError(f"{chosen} has opened its seal: nothing is tried after it; start a new search")
     name = label(wanted, task.training.strong)
-    same = next((t for t in ledger.trials(chosen) if t.hash == recipe_hash(wanted)), None)
+    same = next((t for t in ledger.trials(chosen) if t.hash == recipe_hash(wanted) and t.status not in ASIDE), None)
+    if same is not None and same.status is TrialStatus.FAILED:
+        raise AarError(f"t{same.number} is the same recipe and failed: {same.reason}; change something")
     _post(ledger, chosen, "propose", {"recipe": wanted, "label": name, "why": _words("--why", why)}, f"proposed {name}")
     if same is not None:
-        screen().print(f"note: t{same.number} is the same recipe: this gives it more seeds", highlight=False)
+        when = "" if same.finished is not None else " once it has ended"
+        screen().print(f"note: t{same.number} is the same recipe: this gives it more seeds{when}", highlight=False)
 
 
 def pause(search: str | None, on: bool, workspace: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from aar.ledger import tables as t
 from aar.ledger.lease import HEARTBEAT_SECONDS, LEASE_SECONDS, LeaseLost
@@ -57,7 +58,7 @@ class Lease:
 
     def _renew(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
-            with contextlib.suppress(LeaseLost), self.writing() as c:
+            with contextlib.suppress(LeaseLost, SQLAlchemyError), self.writing() as c:
                 c.execute(
                     update(t.leases).where(t.leases.c.search == self.search).values(expires=time.time() + LEASE_SECONDS)
                 )

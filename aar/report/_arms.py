@@ -3,8 +3,8 @@
 Best so far after n trials, b(n), is the highest PGR of naive and the complete trials up to n (accuracy where a trial of
 any of the searches has no PGR). The area under best-so-far of a search with N trials is (b(1) + ... + b(N)) / N. It was
 selected, so it flatters, and the more the noisier an arm's trials are; the confirmed value is the winner's on fresh
-seeds, and does not. Intervals are 95 % by t over repeats; differences are paired where arms share seed blocks (Welch
-where they do not), and adjusted for the number of pairs (Bonferroni).
+seeds, and does not. Intervals are 95 % by t over repeats; differences are paired where arms share seed blocks, all but
+one at most (Welch where they do not), and adjusted for the number of pairs (Bonferroni).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from aar.agent.run import load
+from aar.agent.run import Plan, load
 from aar.ledger import Ledger, TalkCost, TrialRow
 from aar.tracking import interval, number
 from aar.types import AarError, PublicScore, TaskSpec, TrialStatus
@@ -85,7 +85,7 @@ class Arms(NamedTuple):
     def verdict(self) -> str:
         """One sentence, and a second where searches differ in more than who proposed."""
         if not self.differences:
-            return "One search an arm gives no interval: nothing can be said of the difference."
+            return "One search of an arm gives no interval: nothing can be said of the difference."
         apart = f" It may come from the settings, not from who proposed: {self.differs}." if self.differs else ""
         return f"{'; '.join(map(self._said, self.differences))}.{apart}"
 
@@ -132,7 +132,8 @@ def arms(ledger: Ledger, searches: Sequence[str], different: bool = False) -> Ar
         if row["status"] != "complete":
             notes.append(f"{name} is {row['status']}: its values are interim")
     plans = {name: plan for name, (_, plan) in loaded.items()}
-    same = len({plan.researcher for plan in plans.values()}) == 1
+    who = _who(plans)
+    same = len(set(who.values())) == 1
     trials = {name: ledger.trials(name) for name in rows}
     shortest = min(len(found) - 1 for found in trials.values())
     if shortest < 1:
@@ -143,7 +144,7 @@ def arms(ledger: Ledger, searches: Sequence[str], different: bool = False) -> Ar
     gpus = next(iter(loaded.values()))[0].limits.gpus
     curves: dict[str, list[Curve]] = {}
     for name, plan in plans.items():
-        arm = name if same else plan.researcher
+        arm = name if same else who[name]
         curve = _curve(ledger, name, arm, plan.seed, trials[name][: shortest + 1], unit, gpus > 0)
         curves.setdefault(arm, []).append(curve)
     for arm, found in curves.items():
@@ -156,9 +157,22 @@ def arms(ledger: Ledger, searches: Sequence[str], different: bool = False) -> Ar
                 )
         if any(np.isnan(c.usd[-1]) for c in found):
             notes.append(f"{arm}: dollars unknown, no price of its model is known (`aar run --prices FILE`)")
+        if 0 < (many := sum(c.confirmed is not None for c in found)) < len(found):
+            notes.append(f"{arm}: {many} of its {len(found)} searches have a confirmed value")
     clock = "GPU" if gpus else "jobs"
     task = next(iter(rows.values()))["task"]
     return Arms(task, unit, clock, shortest, curves, _differences(curves), notes, differs)
+
+
+def _who(plans: Mapping[str, Plan]) -> dict[str, str]:
+    """Who proposed in each search; with its model where one researcher had several."""
+    models: dict[str, set[str | None]] = {}
+    for plan in plans.values():
+        models.setdefault(plan.researcher, set()).add(plan.model)
+    return {
+        name: plan.researcher if len(models[plan.researcher]) == 1 else f"{plan.researcher} {plan.model}"
+        for name, plan in plans.items()
+    }
 
 
 def _differing(specs: Mapping[str, TaskSpec]) -> str:
@@ -269,10 +283,9 @@ def _confirmed(ledger: Ledger, search: str, unit: str) -> float | None:
 
 
 def _differences(curves: Mapping[str, Sequence[Curve]]) -> list[Difference]:
-    """The arm with the largest mean area against each other one."""
-    if min(map(len, curves.values())) < 2:
-        return []
-    order = sorted(curves, key=lambda arm: -float(np.mean([c.area for c in curves[arm]])))
+    """The arm with the largest mean area against each other one; those with one search have no interval."""
+    several = [arm for arm, found in curves.items() if len(found) > 1]
+    order = sorted(several, key=lambda arm: -float(np.mean([c.area for c in curves[arm]])))
     pairs = len(order) * (len(order) - 1) // 2
     return [_difference(curves, order[0], other, pairs) for other in order[1:]]
 
@@ -280,7 +293,7 @@ def _differences(curves: Mapping[str, Sequence[Curve]]) -> list[Difference]:
 def _difference(curves: Mapping[str, Sequence[Curve]], first: str, second: str, pairs: int) -> Difference:
     a, b = ({c.seed: c for c in curves[arm]} for arm in (first, second))
     shared = [s for s in a if s in b]
-    paired = len(shared) == len(a) == len(b)
+    paired = 2 <= len(shared) == min(len(a), len(b)) >= max(len(a), len(b)) - 1
 
     def less(values: Mapping[int, float | None], others: Mapping[int, float | None]) -> Mean | None:
         if paired:

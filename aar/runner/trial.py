@@ -255,11 +255,12 @@ class Runner:
         if not bench.problem.provided:
             self._score("weak", "dev", self.weak(seeds, trial=trial.number))
         self._score(f"t{original.number}", "dev", self.students(trial.recipe, seeds, trial=trial.number))
-        view = self.evidence.view(f"t{original.number}", "dev")
-        bench.lease.set_trial(
-            original.number, mirror=True, ood=self.evidence.ood(f"t{original.number}"), view=canonical_json(view),
-            n_seeds=view.n_seeds,
-        )  # fmt: skip
+        with bench.executor.lock(f"view of t{original.number}"):  # of two repeats that end together the last sees all
+            view = self.evidence.view(f"t{original.number}", "dev")
+            bench.lease.set_trial(
+                original.number, mirror=True, ood=self.evidence.ood(f"t{original.number}"), view=canonical_json(view),
+                n_seeds=view.n_seeds,
+            )  # fmt: skip
         names = ", ".join(str(s) for s in seeds)
         self._over(trial.number, reason=f"same recipe as t{original.number}: gave it seeds {names}")
 

@@ -22,14 +22,20 @@ PERCENT = r"(?:%|per ?cent\b|(?:percentage )?points?\b)"
 VALUE = rf"(?P<value>[-−+]?(?:\d+[.,]\d+|\.\d+|\d+)|\b(?:{'|'.join(AMOUNTS)})\b)(?:\s?(?P<percent>{PERCENT}))?"
 OTHER = (
     r"\b(?:by|gain\w*|predict\w*|expect\w*|differ\w*|over|above|below|under|within|than|would|should|could|if|may|might"
-    r"|per|weak|ceiling|naive|more|less|higher|lower|better|worse|up|down)\b"
+    r"|per|weak|ceiling|naive|more|less|higher|lower|better|worse|up|down|not?|never|nor|neither|without|\w*n['’]t"
+    r"|fail\w*|short|aim\w*|need\w*|hope\w*|want\w*|lose[sd]?|losing|lost|drop\w*|f[ae]ll\w*)\b"
 )
 """Words after which a number is not what a trial reached."""
 NEAR = rf"(?:(?!\b(?:t|trial )\d+\b|[;,\n]|\.\s|{OTHER}).){{0,60}}?"
 """So far from its trial a number may stand: not past the clause, nor past another trial."""
-END = rf"(?![\d.]*\d)(?!\s*(?:PGR\s+|accuracy\s+)?{OTHER})"
+END = (
+    rf"(?![\d./]*\d)(?!\s?{PERCENT})(?!\s*(?:PGR\s+|accuracy\s+)?{OTHER})(?!\s*(?:-|–|to|and|or|,)\s*\d*\.\d)"
+    r"(?!\s+(?:on|for|in|among|where|when)\b(?!\s+(?:the\s+)?(?:fresh|sealed|dev|test|\w+ seeds)\b))"
+    r"(?!\s*(?:PGR\s+|accuracy\s+)?(?:weights?|target|threshold|goal)\b)"
+)
+"""What follows makes it another number: a unit, a comparison, a second value, a part of the rows."""
 MEASURE = r"(?P<measure>PGR|acc(?:uracy)?)\b"
-TRIAL = r"\b(?:t|trial )(?P<trial>\d+)\b"
+TRIAL = r"(?<!\bnor )(?<!\bnot )\b(?:t|trial )(?P<trial>\d+)\b"
 JOIN = r"\s*(?:of|is|was|at|to|=|:|≈|about)?\s*"
 CLAIMS = [
     re.compile(
@@ -144,6 +150,8 @@ def _truth(about: About, claim: re.Match[str], among: Sequence[TrialRow]) -> dic
     said = "PGR" if groups.get("gap") else groups.get("measure") or ""
     measures = ("PGR",) if said.upper() == "PGR" else ("accuracy",) if said else ("accuracy", "PGR")
     if groups.get("trial"):
+        if not claim["percent"] and _written(claim)[0] > 2:
+            return None  # 95 of what is not said
         return _values(about, int(groups["trial"]), measures[0]) or None
     if groups.get("a"):
         return {k: v for m in measures for k, v in _gains(about, groups["a"], groups["b"], m, among).items()} or None
@@ -187,11 +195,16 @@ def _value(trial: TrialRow, measure: str) -> float | None:
 
 def _same(claim: re.Match[str], value: float) -> bool:
     """Is the number that was written this value? To its last digit; .01 may have come with seeds added since."""
-    written = AMOUNTS.get(claim["value"].lower(), claim["value"]).replace("−", "-").replace(",", ".")
-    unit = 10.0 ** -len(written.partition(".")[2])
+    written, unit = _written(claim)
     scale = 100 if claim["percent"] else 1
     half = 0.0 if unit == scale == 1 else unit / 2  # PGR 1 is no rounded .55
-    return bool(abs(float(written) - value * scale) <= max(half, min(unit, 0.01 * scale)) + 1e-9)
+    return bool(abs(written - value * scale) <= max(half, min(unit, 0.01 * scale)) + 1e-9)
+
+
+def _written(claim: re.Match[str]) -> tuple[float, float]:
+    """The number that was written, and one in its last digit."""
+    written = AMOUNTS.get(claim["value"].lower(), claim["value"]).replace("−", "-").replace(",", ".")
+    return float(written), 10.0 ** -len(written.partition(".")[2])
 
 
 def _told(truth: Mapping[str, float]) -> str:

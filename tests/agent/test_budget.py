@@ -77,6 +77,8 @@ def test_what_runs_counts_as_spent_when_one_more_is_decided(lease: Lease) -> Non
     lease.propose(4, **fields(4))
     lease.set_trial(4, status=TrialStatus.WAITING)
     assert under(lease, gpu_hours=700 / 3600).one_more, "nor does what waits for a person"
+    over = under(lease, trials=3)
+    assert (over.more, over.ends) == (0, None) and over.words.endswith("nothing more begins (trials)")
 
 
 def test_what_is_reserved_is_never_less_than_nothing_and_hours_of_trials_side_by_side_are_the_longest(

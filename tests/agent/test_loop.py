@@ -9,7 +9,7 @@ import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from aar.agent.run import load, opened
-from aar.ledger import TrialRow
+from aar.ledger import Lease, TrialRow
 from aar.methods import PRESETS, Able, fill, illegal, recipe_hash
 from aar.runner.trial import Runner
 from aar.types import Part, Recipe, TrialStatus
@@ -98,6 +98,33 @@ def test_two_at_once_still_wait_for_naive_and_keep_to_the_budget(tmp_path: Path)
     for t in found:
         under_way = [o.number for o in found if o.created < t.created < (o.finished or 0)]
         assert len(under_way) < 2, f"t{t.number} was proposed while {under_way} filled both slots"
+
+
+def test_a_repeat_of_what_still_runs_gives_it_seeds_all_the_same(tmp_path: Path) -> None:
+    with searching(tmp_path, [LOGCONF, LOGCONF, LOGCONF], slots=3) as here:
+        search = here.create(tmp_path, trials=3, researcher="scripted", confirm_top=0)
+        here.work(search)
+        original, *repeats = here.ledger.trials(search)[1:]
+        assert [t.reason for t in repeats] == [f"same recipe as t1: gave it seeds {s}" for s in (2, 3)]
+        assert original.n_seeds == 4 and original.view is not None and original.view.n_seeds == 4
+
+
+def test_after_the_seal_a_killed_confirmation_is_taken_up_and_nothing_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with searching(tmp_path, [LOGCONF, PRODUCT, Recipe(targets=Part(name="hard"))]) as here:
+        search = here.create(tmp_path, trials=2, researcher="scripted", confirm_top=1)
+        with monkeypatch.context() as patch:
+            patch.setattr(Lease, "confirm", lambda *_: 1 // 0)
+            with pytest.raises(ZeroDivisionError):
+                here.work(search)
+        assert here.ledger.opened(search) and here.ledger.confirmations(search) == []
+        here.ledger.post(search, "budget", {"trials": 9})
+        here.ledger.post(search, "propose", {"recipe": Recipe(loss=Part(name="cosine")).model_dump(mode="json")})
+        here.work(search)
+        row = here.ledger.search(search)
+        assert row is not None and row["status"] == "complete" and len(here.ledger.confirmations(search)) == 1
+        assert len(here.ledger.trials(search)) == 3
 
 
 def test_checkpoints_hold_ids_only(tmp_path: Path) -> None:

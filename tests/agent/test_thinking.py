@@ -163,6 +163,11 @@ def test_what_was_thought_out_comes_before_what_another_thought_raised() -> None
         while not all(future.done() for future in executor._thinking.values()):
             executor.collect(idle=True)
         assert executor.thoughts() == {2: "two"}
+        late = threading.Timer(SECONDS, executor.ring)
+        late.start()
+        executor.collect(idle=True)
+        assert late.is_alive(), "who waits is woken for what is left"
+        late.cancel()
         with pytest.raises(ZeroDivisionError):
             executor.thoughts()
         assert not executor.thinking

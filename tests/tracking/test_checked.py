@@ -46,7 +46,9 @@ TRUE = [
     "predictions were off by .035 accuracy on average (bias +.013) over 4 trials", "t1 reached PGR .7",
     "trial 1 reached PGR .71", "t1 acc=.84", "t1's PGR is 0,71", "t1 recovered 71 percent of the gap",
     "t1 beats naive by 9.5 points accuracy", "t4 ran five seeds and 3 epochs at lr=.001: PGR .32",
-    "t1 reached PGR .72", "t2 beat t1 by −.11 PGR", "t1 reached pgr .71",
+    "t1 reached PGR .72", "t1: PGR .71, 5 seeds",
+    "t3 with loss product reached PGR .3", "t1 has PGR .66 on the fresh seeds",
+    "t2 beat t1 by −.11 PGR", "t1 reached pgr .71",
 ]  # fmt: skip
 FALSE = {
     "t2 reached PGR .8": "ledger: PGR .6",
@@ -92,6 +94,23 @@ UNCHECKED = {
     "accuracy went from 3 to nine": "not checked: 3, nine",
     "t3 → .95": "not checked: .95",
     "t1 with loss.a=.75 reached PGR .71, weak .69": "not checked: .69",
+    "t3's accuracy is 10 points above naive": "not checked: 10 points",
+    "t3 accuracy 10 % higher than naive": "not checked: 10 %",
+    "t3 has an accuracy 10 percent over naive": "not checked: 10 percent",
+    "t3 did not reach PGR .8": "not checked: .8",
+    "t3 didn't reach PGR .8": "not checked: .8",
+    "t3 never reached accuracy .9": "not checked: .9",
+    "t3 stopped short of PGR .8": "not checked: .8",
+    "t3 fails to reach PGR .71": "not checked: .71",
+    "neither t3 nor t1 reached PGR .8": "not checked: .8",
+    "t3 aims at PGR .9": "not checked: .9",
+    "t3 needs PGR .9 to win": "not checked: .9",
+    "t3 and t1 reached PGR .3 and .71": "not checked: .3, .71",
+    "t3 with PGR .1 to .5": "not checked: .1, .5",
+    "t1: accuracy 95": "not checked: t1: accuracy 95",
+    "t1 with 0.5 PGR weight": "not checked: 0.5",
+    "t3 has accuracy .6 on negated rows": "not checked: .6",
+    "t3 reached a PGR of 1/2": "not checked: 1/2",
 }
 
 

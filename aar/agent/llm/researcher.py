@@ -85,7 +85,8 @@ class LLM:
                 raise
             return self._instead(talk, str(error))
         if ended is None:
-            return self._instead(talk, "it proposed nothing that can be tried")
+            why = "it proposed nothing that can be tried" if self.afford() else "its tokens or dollars are spent"
+            return self._instead(talk, why)
         return self._said(talk, ended)
 
     def _said(self, talk: Talk, ended: Message) -> Hypothesis:
