@@ -65,10 +65,9 @@ class Settings(BaseSettings):
         """Jobs that run at once where each asks for so many `gpus`: as many as the cards suffice for."""
         return self.slots or (max(1, len(self.cards) // gpus) if gpus else self.n_slots)
 
-    @property
-    def n_threads(self) -> int:
-        """CPU threads of one job."""
-        return self.threads or max(1, (os.cpu_count() or 1) // self.n_slots)
+    def threads_for(self, gpus: int) -> int:
+        """CPU threads of one job that asks for so many `gpus`: the cores, shared among those that run at once."""
+        return self.threads or max(1, (os.cpu_count() or 1) // self.slots_for(gpus))
 
     def folder(self, name: str) -> Path:
         """A folder of the workspace, made on first use."""

@@ -410,6 +410,9 @@ def test_one_trial_then_its_confirmation(tmp_path: Path) -> None:
     assert said.code == 0 and re.search(r"^best confirmed\s+\.", said.out, re.M), said
     told = json.loads(aar("status", "--json").out)
     assert [c["trial"] for c in told["confirmed"]] == [1] and told["confirmed"][0]["sealed_pgr"] is not None
+    assert "records wait in the ledger" in said.out, "what was confirmed is sent to tracking, here nobody answers"
+    shown = aar("ui")
+    assert shown.code == 2 and "tracking is a server" in shown.err and "does not answer" in shown.out, "tried first"
 
 
 def test_a_confirmation_whose_job_fails_says_so(tmp_path: Path) -> None:
@@ -517,9 +520,11 @@ def test_a_chains_models_are_shown_and_checked(tmp_path: Path) -> None:
 
 def test_a_dry_run_leaves_a_used_workspace_as_it_was(searched: Searched, tmp_path: Path) -> None:
     before = sorted(searched.workspace.rglob("*"))
-    words = ["--dry-run", "--hours", 2, "--sandbox", "process", "--workspace", searched.workspace]
+    limits = ["--hours", 0.0001, "--trials", 7]
+    words = ["--dry-run", *limits, "--sandbox", "process", "--workspace", searched.workspace]
     said = aar("run", write_task(tmp_path), *words)
     assert said.code == 0 and "hours" not in said.err
+    assert re.search(r"trials +1, about", said.out), "the hours end first"
     assert sorted(searched.workspace.rglob("*")) == before
 
 

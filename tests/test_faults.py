@@ -443,8 +443,10 @@ def test_as_many_jobs_run_as_the_cards_suffice_for(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    monkeypatch.setattr("os.cpu_count", lambda: 20)
     settings = Settings(gpus=gpus, slots=slots)
     assert settings.cards == cards and settings.slots_for(2) == jobs
+    assert settings.threads_for(2) == 20 // jobs, "cores are shared by the jobs of this task, not of a task without GPU"
 
 
 def test_trials_are_counted_over_a_resume(tmp_path: Path) -> None:

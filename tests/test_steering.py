@@ -19,12 +19,13 @@ from sqlalchemy.exc import OperationalError
 from aar.agent.graph import Loop
 from aar.agent.inbox import LATE, LEAVE, MOST_WAITING, Inbox
 from aar.agent.researchers import Situation, Steering
-from aar.agent.run import opened
+from aar.agent.run import confirm_now, opened
 from aar.cli.view import trial_line
 from aar.executor import Executor, Stopped
 from aar.ledger import Message
 from aar.ledger.tables import spend
 from aar.methods import fill, read_part
+from aar.runner.trial import Runner
 from aar.types import Hypothesis, Part, Recipe, TrialStatus
 from tests import ledgers, loops
 from tests.loops import VICTIM, launches, ledger_of, outcome, searching, until
@@ -384,6 +385,27 @@ def test_who_listens_outlives_an_error_of_the_database(inbox: Inbox, monkeypatch
         assert rung.wait(30) and executor.closing.is_set()
 
 
+def test_a_confirmation_by_hand_hears_a_stop_and_is_taken_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with searching(tmp_path) as here:
+        search = here.create(tmp_path, trials=1, confirm_top=0)
+        here.work(search)
+        asked = partial(confirm_now, here.ledger, here.settings, search, 1, lambda: None)
+
+        def baselines(self: Runner) -> None:
+            here.ledger.post(search, "stop", {})
+            assert self.bench.executor.closing.wait(60)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Runner, "baselines", baselines)
+            with pytest.raises(Stopped):
+                asked()
+        row = here.ledger.search(search)
+        assert row is not None and (row["status"], row["reason"]) == ("stopped", "stopped by aar stop")
+        asked()
+        row = here.ledger.search(search)
+        assert row is not None and row["status"] == "complete" and len(here.ledger.confirmations(search)) == 1
+
+
 def test_waiting_for_a_person_is_no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [1000.0]
     monkeypatch.setattr("aar.agent.graph.time.monotonic", lambda: clock[0])
@@ -521,7 +543,7 @@ def test_a_recipe_that_is_there_is_said_to_give_seeds_or_to_have_failed(tmp_path
     with ledger_of(tmp_path / "ws") as ledger:
         ledgers.begin(ledger, "polarity-k3f9")
         with ledger.hold("polarity-k3f9") as lease:
-            for number, loss in enumerate(("xent", "logconf", "product", "cosine")):
+            for number, loss in enumerate(("xent", "logconf", "product", "gce")):
                 ledgers.propose(lease, number, Recipe(loss=Part(name=loss)))
             ledgers.failure(lease, 2, "transfer job oom")
             ledgers.failure(lease, 3, "bad code", status="rejected")
@@ -532,7 +554,7 @@ def test_a_recipe_that_is_there_is_said_to_give_seeds_or_to_have_failed(tmp_path
             assert "this gives it more seeds\n" in tell("--set", "loss=logconf").out
             failed = tell("--set", "loss=product")
             assert failed.code == 2 and "t2 is the same recipe and failed: transfer job oom; change" in failed.err
-            assert "same recipe" not in tell("--set", "loss=cosine").out, "it never ran"
+            assert "same recipe" not in tell("--set", "loss=gce").out, "it never ran"
         assert len(ledger.messages("polarity-k3f9")) == 3
 
 

@@ -151,11 +151,10 @@ def _lines(
         fixed += runs(student, recipes * runs_of_each + plan.confirm_top * seeds.controls + 1, 3 * recipes + 1)
     fixed += sum(runs(link, base + seeds.confirm, 4) for link in chain)
     slots, gpus = settings.slots_for(task.limits.gpus), task.limits.gpus
-    trials = plan.trials
-    if trials is None:
-        hours = plan.hours if plan.hours is not None else math.inf
-        by_gpu = (plan.gpu_hours or math.inf) / max(gpus, 1e-9) / slots
-        trials = max(1, int(min(hours, by_gpu) * 3600 * slots / trial))
+    hours = plan.hours if plan.hours is not None else math.inf
+    by_gpu = (plan.gpu_hours or math.inf) / max(gpus, 1e-9) / slots
+    fit = min(hours, by_gpu) * 3600 * slots / trial
+    trials = max(1, int(min(fit, math.inf if plan.trials is None else plan.trials)))
     job_seconds = fixed + trials * trial
     launches = 20 + trials * (1 + FULL_SHARE)
     yield f"  one seed      weak {sum(weak):.1f} s, ceiling {sum(ceiling):.1f} s, student {sum(student):.1f} s"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aar.agent.budget import afford
-from aar.agent.graph import Loop, compile_graph
+from aar.agent.graph import Loop, State, compile_graph
 from aar.agent.inbox import Inbox
 from aar.agent.mixed import Mixed
 from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
@@ -20,6 +20,7 @@ from aar.executor import Executor, Stopped, stopping
 from aar.ledger import LeaseLost, Ledger
 from aar.runner.audit import protected
 from aar.runner.bench import Bench, Problem
+from aar.runner.confirm import candidates
 from aar.runner.trial import Runner
 from aar.runner.units import JobFailed, orphans
 from aar.sandbox.select import choose
@@ -154,27 +155,66 @@ def work(
         bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
         inbox = Inbox(bench, plan.approve)
         loop = loop_of(plan, bench, inbox, report)
-        mirror = Mirror(ledger, settings)
-        mirror.start()
-        try:
-            with stopping(bench.executor.cancel), inbox.listening(), watch():
-                _invoke(loop, settings, plan)
-        except Stopped:
-            asked = {m.id: "stopped" for m in ledger.messages(search, "stop", unheeded=True)}
-            reason = "stopped by aar stop" if asked else "stopped by hand"
-            bench.lease.set_search(asked, status="stopped", reason=reason)
-            raise
-        except (AarError, JobFailed) as error:
-            told = error.told() if isinstance(error, JobFailed) else str(error)
-            bench.lease.set_search(status="failed", reason=told, finished=time.time())
-            raise AarError(f"search {search}: {told}") from error
-        except Exception as error:
-            with contextlib.suppress(LeaseLost):
-                bench.lease.set_search(status="stopped", reason=f"{type(error).__name__}: {error}")
-            raise
-        finally:
-            bench.executor.cancel.set()  # whoever still talks to a model stops before the mirror is waited for
-            waiting: int = mirror.stop(FLUSH_SECONDS)
+        return _carry_out(bench, settings, inbox, lambda: _invoke(loop, settings, plan), watch)
+
+
+def confirm_now(
+    ledger: Ledger,
+    settings: Settings,
+    search: str,
+    top: int,
+    report: Callable[[], None],
+    watch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+) -> int:
+    """Confirm the best `top` of a search that ended before it could; then it is complete. As `work` otherwise."""
+    _, plan = load(ledger, search)
+    with opened(ledger, settings, search) as bench:
+        runner = Runner(bench)
+        if not candidates(bench, runner, top):
+            raise AarError(f"{search}: no complete trial to confirm; `aar resume {search}` goes on searching")
+        bench.lease.set_search(status="running", reason=None, finished=None)
+        inbox = Inbox(bench, plan.approve)
+        loop = Loop(bench, runner, RESEARCHERS["optuna"](), report, inbox, top, plan.controls)
+        state: State = {"search": search, "running": [], "step": 0}
+
+        def confirming() -> None:
+            runner.baselines()
+            loop.confirm(state)
+            loop.finish(state)
+
+        return _carry_out(bench, settings, inbox, confirming, watch)
+
+
+def _carry_out(
+    bench: Bench,
+    settings: Settings,
+    inbox: Inbox,
+    do: Callable[[], None],
+    watch: Callable[[], contextlib.AbstractContextManager[Any]],
+) -> int:
+    """Work that can be told to stop and is sent to tracking; how it ended is in the ledger."""
+    ledger, search = bench.ledger, bench.search
+    mirror = Mirror(ledger, settings)
+    mirror.start()
+    try:
+        with stopping(bench.executor.cancel), inbox.listening(), watch():
+            do()
+    except Stopped:
+        asked = {m.id: "stopped" for m in ledger.messages(search, "stop", unheeded=True)}
+        reason = "stopped by aar stop" if asked else "stopped by hand"
+        bench.lease.set_search(asked, status="stopped", reason=reason)
+        raise
+    except (AarError, JobFailed) as error:
+        told = error.told() if isinstance(error, JobFailed) else str(error)
+        bench.lease.set_search(status="failed", reason=told, finished=time.time())
+        raise AarError(f"search {search}: {told}") from error
+    except Exception as error:
+        with contextlib.suppress(LeaseLost):
+            bench.lease.set_search(status="stopped", reason=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        bench.executor.cancel.set()  # whoever still talks to a model stops before the mirror is waited for
+        waiting: int = mirror.stop(FLUSH_SECONDS)
     return waiting
 
 

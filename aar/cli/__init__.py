@@ -50,7 +50,8 @@ def _main(
 def run(
     task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Trials (naive is outside). Default 20 without --hours.")
+        int | None,
+        typer.Option(min=1, help="Trials (naive is outside). Default 20, with presets all of them; none with hours."),
     ] = None,
     hours: Annotated[float | None, typer.Option(min=0.0, help="Wall hours of searching.")] = None,
     gpu_hours: Annotated[float | None, typer.Option(min=0.0, help="GPU hours of searching.")] = None,
@@ -125,7 +126,7 @@ def resume(
 def trial(
     task: Annotated[str, typer.Argument(help="A task's name, or the path of a YAML.")],
     recipe: Annotated[str | None, typer.Option(help="A preset or a loss; naive without it.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2_000_000)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes the seeds.")] = 0,
     code: Annotated[list[Path] | None, typer.Option(help="A part of your own: a file, run in Docker only.")] = None,
     sandbox: Backend = "auto",
     workspace: Workspace = DEFAULT,
@@ -176,7 +177,7 @@ def atlas(
     ] = None,
     strong: Annotated[list[str] | None, typer.Option(help="Likewise; without it the task's own.")] = None,
     n: Annotated[list[str] | None, typer.Option(help="Transfer rows with weak labels; likewise.")] = None,
-    seed: Annotated[int, typer.Option(min=0, max=2_000_000)] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2_000_000, help="Search seed: fixes the seeds.")] = 0,
     curves: Annotated[bool, typer.Option(help="Look at students along training.")] = True,
     deception: Annotated[bool, typer.Option(help="Train a second arm with a conflicting objective.")] = True,
     sandbox: Backend = "auto",
@@ -219,7 +220,7 @@ def report(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where MLflow listens, on this machine.")] = 5000,
     workspace: Workspace = DEFAULT,
 ) -> None:
     """Open the workspace in MLflow."""

@@ -15,11 +15,16 @@ app = typer.Typer(help="Oversight protocols, each measured.", no_args_is_help=Tr
 Speaker = Annotated[
     str, typer.Option(help="Who judges (or writes): local:FOLDER, local:HUB/NAME, or chat:PROVIDER:MODEL.")
 ]
-Helper = Annotated[str | None, typer.Option(help="The strong one, who debates or advises; the speaker without it.")]
+Helper = Annotated[
+    str | None,
+    typer.Option(
+        help="The strong one, who debates or advises; the speaker without it (`sandwich` over a file needs one)."
+    ),
+]
 BaseUrl = Annotated[str | None, typer.Option(help="An OpenAI-compatible server, for chat:openai:MODEL.")]
 Rows = Annotated[int | None, typer.Option(min=1, help="Only the first so many rows.")]
 Thinks = Annotated[bool, typer.Option("--thinks", help="The judge writes its thoughts before it chooses.")]
-Seed = Annotated[int, typer.Option(min=0)]
+Seed = Annotated[int, typer.Option(min=0, help="Fixes everything that is drawn.")]
 Temperature = Annotated[float, typer.Option(min=0.0, help="At which arguments and replies are drawn.")]
 
 

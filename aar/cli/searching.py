@@ -10,7 +10,7 @@ from typing import Any, Literal, cast
 from rich.console import Console
 from rich.markup import escape
 
-from aar.agent.run import WITH_MODEL, Plan, create, latest, load, model_of, opened, work
+from aar.agent.run import WITH_MODEL, Plan, confirm_now, create, latest, load, model_of, work
 from aar.cli.opening import explained, ledger_of
 from aar.cli.parts import read_part_file
 from aar.cli.screen import screen
@@ -210,12 +210,6 @@ def trial(
 
 def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None:
     """Fresh seeds and the seal for a search that did not get there by itself."""
-    import time
-
-    from aar.report import write_report
-    from aar.runner.confirm import confirm as run_confirm
-    from aar.runner.trial import Runner
-
     settings = settings_of(workspace, sandbox)
     ledger = ledger_of(settings)
     chosen = search or latest(ledger)
@@ -226,17 +220,7 @@ def confirm(search: str | None, top: int, workspace: Path, sandbox: str) -> None
         console.print(f"{chosen} is confirmed already: the seal is opened once per search")
         final_table(ledger, chosen, console)
         return
-    try:
-        with explained("the same command goes on"), opened(ledger, settings, chosen) as bench:
-            runner = Runner(bench)
-            runner.baselines()
-            if not run_confirm(bench, runner, top, load(ledger, chosen)[1].controls):
-                raise AarError(f"{chosen}: no complete trial to confirm; `aar resume {chosen}` goes on searching")
-            bench.lease.set_search(status="complete", reason=None, finished=time.time())
-    except JobFailed as error:
-        raise AarError(error.told()) from error
-    final_table(ledger, chosen, console)
-    console.print(f"report  {write_report(ledger, settings, chosen)}", highlight=False, soft_wrap=True)
+    _work(ledger, settings, chosen, console, top)
 
 
 def _notes(spec: TaskSpec, settings: Settings, console: Console) -> None:
@@ -245,7 +229,8 @@ def _notes(spec: TaskSpec, settings: Settings, console: Console) -> None:
         console.print(f"note     {escape(note)}", highlight=False, soft_wrap=True)
 
 
-def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> None:
+def _work(ledger: Ledger, settings: Settings, search: str, console: Console, top: int | None = None) -> None:
+    """The search on the terminal, to its end; only the confirmation of its best `top` where that is given."""
     from aar.report import write_report
 
     shown: dict[str, Any] = {}
@@ -253,14 +238,18 @@ def _work(ledger: Ledger, settings: Settings, search: str, console: Console) -> 
     def write() -> None:
         shown["report"] = write_report(ledger, settings, search)
 
+    def watch() -> View:
+        return View(ledger, search, console, settings.folder("jobs"))
+
     where = "" if settings.workspace == Path(".aar") else f" --workspace {settings.workspace}"
+    hint = f"aar resume {search}{where}" if top is None else f"aar confirm {search} --top {top}{where}"
     try:
-        with explained(f"go on with:  aar resume {search}{where}"):
-            waiting = work(
-                ledger, settings, search, write, lambda: View(ledger, search, console, settings.folder("jobs"))
-            )
+        with explained(f"go on with:  {hint}"):
+            if top is None:
+                waiting = work(ledger, settings, search, write, watch)
+            else:
+                waiting = confirm_now(ledger, settings, search, top, write, watch)
     except Stopped:
-        hint = f"aar resume {search}{where}"
         console.print(f"\nstopped; everything so far is kept. Go on with:  {hint}", highlight=False, soft_wrap=True)
         sys.exit(130)
     final_table(ledger, search, console)

@@ -184,13 +184,13 @@ def ui(port: int, workspace: Path) -> None:
 
     settings = Settings(workspace=workspace)
     ledger = ledger_of(settings)
-    command = serve_command(settings, port)
     console = screen()
     ensure_store(settings)
     try:
         Mirror(ledger, settings).drain()
     except AarError as error:
         console.print(str(error), markup=False, highlight=False, soft_wrap=True)
+    command = serve_command(settings, port)
     ledger.close()
     for task, url in table_urls(settings, port).items():
         console.print(f"{task}  {url}", highlight=False, soft_wrap=True)

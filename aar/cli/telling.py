@@ -126,8 +126,8 @@ def _open(search: str | None, workspace: Path) -> tuple[Ledger, str]:
     load(ledger, search)
     row = ledger.search(search)
     assert row is not None
-    if row["status"] in ("complete", "failed"):
-        raise AarError(f"{search} is {row['status']}: nothing listens to it any more; start a new search")
+    if row["status"] == "complete":
+        raise AarError(f"{search} is complete: nothing listens to it any more; start a new search")
     return ledger, search
 
 

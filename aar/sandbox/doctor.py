@@ -57,7 +57,7 @@ def _machine(settings: Settings) -> Iterator[Check]:
     version = platform.python_version()
     yield _judged("python", sys.version_info >= (3, 11), version, "needs Python 3.11 or newer")
     cores = len(os.sched_getaffinity(0))
-    yield Check(name="cores", ok=True, value=f"{cores} ({settings.n_slots} slots of {settings.n_threads} threads)")
+    yield Check(name="cores", ok=True, value=f"{cores} ({settings.n_slots} slots of {settings.threads_for(0)} threads)")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     yield _judged("memory", memory >= ENOUGH_MEMORY, _gib(memory), "under 4 GiB: --set limits.memory=1g, one slot")
 

@@ -120,7 +120,7 @@ def test_after_the_seal_a_killed_confirmation_is_taken_up_and_nothing_is_tried(
                 here.work(search)
         assert here.ledger.opened(search) and here.ledger.confirmations(search) == []
         here.ledger.post(search, "budget", {"trials": 9})
-        here.ledger.post(search, "propose", {"recipe": Recipe(loss=Part(name="cosine")).model_dump(mode="json")})
+        here.ledger.post(search, "propose", {"recipe": Recipe(loss=Part(name="gce")).model_dump(mode="json")})
         here.work(search)
         row = here.ledger.search(search)
         assert row is not None and row["status"] == "complete" and len(here.ledger.confirmations(search)) == 1

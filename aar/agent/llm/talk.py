@@ -94,11 +94,11 @@ class Talk:
         messages = [_plain(r["body"]) for r in rows]
         nudge = self._nudge(rows, state["answers"])
         if nudge is not None:
-            self.desk.lease.turn(state["trial"], len(rows), "user", {"role": "user", "content": nudge})
+            self.desk.lease.turn(self.desk.now.number, len(rows), "user", {"role": "user", "content": nudge})
             messages.append({"role": "user", "content": nudge})
         said = self.model.say(messages, tools_told(self.tools))
         self.desk.lease.turn(
-            state["trial"], len(messages), "assistant", said.message | {"trouble": said.trouble},
+            self.desk.now.number, len(messages), "assistant", said.message | {"trouble": said.trouble},
             tokens_in=said.tokens_in, tokens_out=said.tokens_out, usd=said.usd, seconds=said.seconds,
         )  # fmt: skip
         return {**state, "answers": state["answers"] + 1}
@@ -117,7 +117,7 @@ class Talk:
             tokens_in, tokens_out = (now - was for now, was in zip(_used(speaker), before, strict=True))
             usd = self.model.prices.usd(self.model.model, tokens_in, tokens_out) if tokens_in or tokens_out else None
             self.desk.lease.turn(
-                state["trial"], len(self._rows()), "tool", body,
+                self.desk.now.number, len(self._rows()), "tool", body,
                 tokens_in=tokens_in, tokens_out=tokens_out, usd=usd,
             )  # fmt: skip
         return {**state, "over": self.ended() is not None or self._spent(state["answers"])}
