@@ -34,7 +34,7 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 COMMAND = re.compile(r"^\s*(?:\$ )?((?:[A-Z_]+=\S+ )*aar(?: .*)?)$")
 # `...` and a word in capitals stand for what the reader fills in.
 SHELL = {"|", ">", ">>", "&&", ";", "&"}
-ELSEWHERE = {"AAR_REQUIRE_DOCKER", "AAR_SLOW", "AAR_TEST_DATABASE_URL", "AAR_MIRROR"}
+ELSEWHERE = {"AAR_REQUIRE_DOCKER", "AAR_SLOW", "AAR_TEST_DATABASE_URL", "AAR_APT_DIR", "AAR_MIRROR"}
 ABSOLUTE = re.compile(r"(?<![\w./:~<>)\-])/([a-z][\w.-]*)/[\w.-]")
 EVERYWHERE = {"dev", "etc", "job", "proc", "tmp", "var", "opt", "usr", "sys"}
 
