@@ -165,7 +165,7 @@ def confirmation(
     lease.record_scores(f"fresh:t{number}", "dev", exact)
     job(lease, number, [500 + s for s in range(5)])
     if sealed is not None:
-        opened = lease.open_seal(DATA, number)
+        opened = lease.open_seal(number)
         views |= {
             "sealed": score(sealed, split="test"), "sealed_matched": score(sealed + 0.01, split="test"),
             "naive_sealed": score(0.24, split="test"),

@@ -330,7 +330,7 @@ def _seal() -> None:
     """The seal is open and nothing behind it is scored."""
     from aar.ledger import Lease
 
-    _after(Lease, "open_seal", lambda self, digest, trial: True)
+    _after(Lease, "open_seal", lambda self, trial: True)
 
 
 def _taking(strike: Callable[..., None]) -> None:

@@ -138,14 +138,14 @@ def test_a_result_its_cost_and_its_units_are_one_transaction(ledger: Ledger, mon
 
 def test_the_seal_opens_once_a_search_and_is_counted_over_all(ledger: Ledger) -> None:
     ledger.create_search(id="s-2", task="t", data_digest="d", spec="{}", plan="{}")
-    assert ledger.hold("s-1").open_seal("d", 3) == 1
-    assert ledger.hold("s-2").open_seal("d", 1) == 2
+    assert ledger.hold("s-1").open_seal(3) == 1
+    assert ledger.hold("s-2").open_seal(1) == 2
     with ledger.engine.begin() as c:
         c.execute(update(tables.leases).values(expires=0.0, holder=""))
     lease = ledger.hold("s-1")
-    assert lease.open_seal("d", 3) == 2, "a resume opens nothing new"
+    assert lease.open_seal(3) == 2, "a resume opens nothing new"
     with pytest.raises(RuntimeError, match="for trial 3 already"):
-        lease.open_seal("d", 4)
+        lease.open_seal(4)
 
 
 def test_trials_round_trip_and_mirror_in_the_same_transaction(ledger: Ledger) -> None:

@@ -179,6 +179,30 @@ def test_racing_prunes_the_clearly_worse_and_keeps_the_close() -> None:
         scoring.losing(Arm((9,), near.correct[:1]), best, 1e-4, 8)
 
 
+def test_near_the_ceiling_no_count_of_right_answers_is_told() -> None:
+    """1,000 rows, two seeds that agree, 0 to 12 wrong answers: told in steps of two, the error the same for all."""
+    seeds, pool = (0, 1), Pool(1e-12, 1e-12, 9.0)
+    weak = Arm(seeds, np.arange(1000)[None].repeat(2, 0) % 3 > 0)
+    told = []
+    for wrong in range(13):
+        student = Arm(seeds, np.arange(1000)[None].repeat(2, 0) >= wrong)
+        view = scoring.public_view(scoring.estimate("dev", student, weak, student, pool, 0.02), lambda: None)
+        told.append((view.accuracy, view.accuracy_se))
+        mean = scoring.public_mean(student, lambda: None)
+        assert (mean.accuracy, mean.se) == told[-1] and mean.low == mean.high == view.accuracy
+    assert len(set(told)) <= 7 and {se for _, se in told} == {0.004}
+    gap = scoring.difference(Arm(seeds, np.ones((2, 1000), bool)), student, 1e-12, 9)
+    assert scoring.public_difference(gap, lambda: None)[0] == 0.012
+
+
+def test_a_standard_error_is_told_on_a_ladder() -> None:
+    assert [scoring.ladder(se) for se in (0.0, 1e-9, 0.0081, 0.0091, 0.0014, 0.95)] == pytest.approx(
+        [0.0, 1e-9, 0.008, 0.01, 0.00125, 1.0]
+    )
+    steps = {scoring.ladder(0.004 * 1.003**i) for i in range(100)}
+    assert steps == {0.004, 0.005}, "three examples in a thousand are not told apart"
+
+
 def test_shrinking_pulls_noisy_winners_back_and_leaves_precise_ones() -> None:
     pulled = scoring.shrink([0.70, 0.72, 0.71, 0.85], [0.05, 0.05, 0.05, 0.05])
     precise = scoring.shrink([0.70, 0.72, 0.71, 0.85], [0.001] * 4)

@@ -18,7 +18,7 @@ from aar.agent.mixed import Mixed
 from aar.agent.researchers import RESEARCHERS, Human, Presets, Researcher
 from aar.executor import Executor, Stopped, stopping
 from aar.ledger import LeaseLost, Ledger
-from aar.runner.audit import protected
+from aar.runner.audit import protected, sealed
 from aar.runner.bench import Bench, Problem
 from aar.runner.confirm import candidates
 from aar.runner.trial import Runner
@@ -69,6 +69,7 @@ class Plan(Word):
     slots: int = 1
     code: str = ""
     protected: dict[str, str] = {}
+    sealed: str = ""
 
 
 def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> str:
@@ -78,7 +79,7 @@ def create(ledger: Ledger, settings: Settings, task: TaskSpec, plan: Plan) -> st
         AarError: the task, its data or its models are not usable.
     """
     problem = Problem.of(task, settings)
-    plan = plan.model_copy(update={"code": problem.code, "protected": protected(problem)})
+    plan = plan.model_copy(update={"code": problem.code, "protected": protected(problem), "sealed": sealed(problem)})
     alphabet = "abcdefghijkmnpqrstuvwxyz23456789"
     search = f"{task.name}-{''.join(secrets.choice(alphabet) for _ in range(4))}"
     ledger.create_search(

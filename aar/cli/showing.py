@@ -135,7 +135,7 @@ def state(ledger: Ledger, search: str) -> dict[str, Any]:
             "wall_seconds": round(spent["wall_seconds"], 1), "job_seconds": round(spent["job_seconds"], 1),
             "gpu_hours": round(spent["gpu_seconds"] / 3600, 4), "looks": int(spent["looks"]),
             "tokens": int(now.spent["tokens"]), "usd": round(now.spent["usd"], 4),
-            "openings": ledger.openings(row["data_digest"]),
+            "openings": ledger.openings(row["id"]),
         },
         "researcher": _researcher(ledger, search, found),
     }  # fmt: skip

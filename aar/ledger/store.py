@@ -182,10 +182,17 @@ class Ledger(Spending):
         first = self.rows(t.turns, t.turns.c.search == search, t.turns.c.step == 0, order=t.turns.c.trial)
         return {r["trial"]: int(json.loads(r["body"])["about"]["voice"]) for r in first}
 
-    def openings(self, data_digest: str) -> int:
-        """How often the sealed split of this data was opened, over all searches."""
+    def sealed(self, search: str) -> str:
+        """What names the rows behind a search's seal: the rows, by whatever task they came; else its data."""
+        row = self.search(search)
+        assert row is not None, search
+        return str(json.loads(row["plan"]).get("sealed") or row["data_digest"])
+
+    def openings(self, search: str) -> int:
+        """How often the rows behind this search's seal were scored, over all searches."""
+        rows = self.sealed(search)
         with self.reading() as c:
-            return int(c.execute(select(func.count()).where(t.openings.c.data_digest == data_digest)).scalar_one())
+            return int(c.execute(select(func.count()).where(t.openings.c.data_digest == rows)).scalar_one())
 
     def opened(self, search: str) -> bool:
         """Has this search opened its seal?"""

@@ -236,21 +236,20 @@ class Lease:
         with self.writing() as c:
             c.execute(insert(t.queries).values(search=self.search, arm=arm, split=split, at=time.time()))
 
-    def open_seal(self, data_digest: str, trial: int) -> int:
-        """Open the sealed split for one trial, once per search; how many openings the data has had.
+    def open_seal(self, trial: int) -> int:
+        """Open the sealed split for one trial, once per search; how many openings its rows have had.
 
         Raises:
             RuntimeError: this search opened it for another trial.
         """
+        rows = self.ledger.sealed(self.search)
         with self.writing() as c:
             old = c.execute(select(t.openings).where(t.openings.c.search == self.search)).mappings().first()
             if old is not None and old["trial"] != trial:
                 raise RuntimeError(f"search {self.search} opened the sealed split for trial {old['trial']} already")
             if old is None:
-                c.execute(
-                    insert(t.openings).values(search=self.search, data_digest=data_digest, trial=trial, at=time.time())
-                )
-        return self.ledger.openings(data_digest)
+                c.execute(insert(t.openings).values(search=self.search, data_digest=rows, trial=trial, at=time.time()))
+        return self.ledger.openings(self.search)
 
     def confirm(self, trial: int, views: Any) -> None:
         """A confirmed trial's views (selected, fresh, sealed, gain), replacing an unfinished confirmation's."""

@@ -98,7 +98,7 @@ def _facts(about: About) -> dict[str, Any]:
         "failures": _failures(about), "spent": ledger.spent(about.search),
         "ood": about.ood, "ood_names": list(dict.fromkeys(name for views in about.ood.values() for name in views)),
         "slices": _slices(trials),
-        "openings": ledger.openings(row["data_digest"]), "now": datetime.now(UTC).timestamp(),
+        "openings": ledger.openings(about.search), "now": datetime.now(UTC).timestamp(),
     }  # fmt: skip
 
 

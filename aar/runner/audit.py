@@ -37,6 +37,11 @@ def protected(problem: Problem) -> dict[str, str]:
     }  # fmt: skip
 
 
+def sealed(problem: Problem) -> str:
+    """Names the rows of the sealed split, in whatever order and of whatever task: what looks at them are counted by."""
+    return digest_of(sorted(problem.prepared.text_file("test").read_text(encoding="utf-8").split("\n")))
+
+
 def audit(bench: Bench, evidence: Evidence, trial: TrialRow, views: Mapping[str, Any]) -> list[AuditView]:
     """Every check of one confirmed trial, from its views (`fresh`, for the winner also `sealed`) and its arms."""
     scored = {name: view for name in ("fresh", "sealed") if (view := views.get(name)) is not None}

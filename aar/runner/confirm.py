@@ -68,7 +68,7 @@ def confirm(bench: Bench, runner: Runner, top: int = 3, controls: bool = True) -
     matched = runner.ceiling(seeds, sealed=True, recipe=winner.recipe)
     order = sorted(chosen, key=lambda t: (t is not winner, -means[t.number]))
     found = run_controls(bench, runner, order, seeds) if controls else {}
-    openings = bench.lease.open_seal(bench.problem.prepared.digest, winner.number)
+    openings = bench.lease.open_seal(winner.number)
     arms = {
         "ceiling": runner.ceiling(seeds, sealed=True), f"t{winner.number}": students[winner.number],
         "naive": naive, "matched": matched,

@@ -216,15 +216,15 @@ class Runner:
         written.smoke(self.bench, trial.recipe, self.weights(STRONG), weak, trial.number)
 
     def _loses(self, trial: TrialRow) -> str | None:
-        """Racing: why this trial cannot plausibly be the best, or None. Uses exact values, lets none out."""
+        """Racing: why this trial cannot plausibly be the best, or None. Exact values decide, and only that is told."""
         complete = [
             t for t in self.bench.ledger.trials(self.bench.search)
             if t.status is TrialStatus.COMPLETE and t.number != trial.number
         ]  # fmt: skip
         if not complete:
             return None
-        arms = {t.number: self.evidence.accuracies()[f"t{t.number}"] for t in complete}
-        best = max(arms, key=lambda n: (sum(arms[n].values()) / len(arms[n]), -n))
+        # Which of two leads is told with the reason: by public values, or an order that the gate rounds away would be.
+        best = max(complete, key=lambda t: (t.view.accuracy if t.view else 0.0, -t.number)).number
         leader, own = self.evidence.arm(f"t{best}", "dev"), self.evidence.arm(f"t{trial.number}", "dev")
         assert leader is not None and own is not None
         if scoring.losing(own, leader, *self.evidence.pooled_difference(f"t{best}")):

@@ -1,7 +1,8 @@
 """What a model may read of the log of a job that ran code of a hypothesis.
 
 Such code sees single weak labels, and can raise an error or print a line that holds them. So nothing it worded is
-passed on: only words that stand here, and a line's number. People read the whole log in MLflow.
+passed on: only words that stand here, and a line's number, which it may choose and forge: some twenty bits a trial.
+People read the whole log in MLflow.
 """
 
 from __future__ import annotations

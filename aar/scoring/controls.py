@@ -27,7 +27,7 @@ def unpaired(first: Arm, second: Arm) -> Difference:
     # Satterthwaite over the two seed parts; the examples' part is known well.
     parts = [(v, len(a.seeds) - 1) for v, a in zip(squares, (first, second), strict=True) if v > 0]
     df = total**2 / sum(v**2 / d for v, d in parts) if parts else 1e6
-    return Difference(float(gaps.mean()), math.sqrt(total), df)
+    return Difference(float(gaps.mean()), math.sqrt(total), df, first.correct.shape[1])
 
 
 def above(found: Difference) -> bool:

@@ -74,6 +74,7 @@ class Estimate(NamedTuple):
     df: float
     n_seeds: int
     floor_gap: float
+    rows: int
     diagnostics: Mapping[str, tuple[float, float]] = {}
     slices: Sequence[Slice] = ()
 
@@ -182,6 +183,7 @@ def estimate(
         df=df * (var_gain / var_seed) ** 2 if var_seed > 0 else 1e6,
         n_seeds=k,
         floor_gap=floor_gap,
+        rows=min(arm.correct.shape[1] for arm in (student, weak, ceiling)),
     )
 
 

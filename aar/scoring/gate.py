@@ -1,4 +1,8 @@
-"""The one gate for numbers that need labels: rounded so that no look at them tells single labels."""
+"""The one gate for numbers that need labels: each is rounded by its own noise, and every look is counted.
+
+No value is told more finely than two examples. Several values of the same rows told together say more than each of them
+alone (docs/security.md has figures): this keeps a search from fitting labels, and is no cipher.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from aar.scoring.diagnostics import Valued, share_se
+from aar.scoring.diagnostics import FLIPS, Valued, share_se
 from aar.scoring.estimate import Arm, Estimate, Slice, example_var, moderated, no_gap, pgr_exact
 from aar.scoring.racing import Difference
 from aar.types import PublicScore, SliceView
+
+RENARD = (1.0, 1.25, 1.6, 2.0, 2.5, 3.15, 4.0, 5.0, 6.3, 8.0, 10.0)
 
 
 def grid(se: float) -> float:
@@ -27,37 +33,45 @@ def coarse(value: float, se: float) -> float:
     return round(round(value / step) * step, 10)
 
 
+def noise(se: float, rows: int) -> float:
+    """A standard error, never finer than FLIPS of `rows` examples (0: not known)."""
+    return max(se, FLIPS / rows) if rows else se
+
+
 def public_view(e: Estimate, count: Callable[[], None]) -> PublicScore:
     """The one gate for numbers that need labels. `count` records the look before it is answered.
 
     Accuracies are rounded to no finer than half their standard error. PGR is rounded to no finer than half its own
     standard error nor than the accuracy's half in units of the gap, and the ends of its interval outwards on the same
-    grid: rounding gain and gap apart would undo what they share. Standard errors keep two digits.
+    grid: rounding gain and gap apart would undo what they share. Standard errors are told on a `ladder`, and none is
+    taken for less than FLIPS examples.
     """
     count()
-    se_gap = math.sqrt(e.var_gap)
+    accuracy, weak, ceiling, se_gap = (
+        noise(math.sqrt(var), e.rows) for var in (e.var_accuracy, e.var_weak, e.var_ceiling, e.var_gap)
+    )
     gap = coarse(e.ceiling - e.weak, se_gap)
-    reason = no_gap(gap, _two(se_gap), e.floor_gap)
+    reason = no_gap(gap, ladder(se_gap), e.floor_gap)
     pgr, low, high = (None, None, None) if reason else pgr_exact(e)
     if pgr is not None:
         width = math.sqrt(e.var_gain) / gap if low is None or high is None else (high - low) / 4
-        step = grid(max(width, math.sqrt(e.var_accuracy) / gap))
+        step = grid(max(width, accuracy / gap))
         pgr = round(round(pgr / step) * step, 10)
         low = None if low is None else round(math.floor(low / step) * step, 10)
         high = None if high is None else round(math.ceil(high / step) * step, 10)
     return PublicScore(
         split=e.split,
-        accuracy=coarse(e.accuracy, math.sqrt(e.var_accuracy)),
-        accuracy_se=_two(math.sqrt(e.var_accuracy)),
-        weak=coarse(e.weak, math.sqrt(e.var_weak)),
-        ceiling=coarse(e.ceiling, math.sqrt(e.var_ceiling)),
+        accuracy=coarse(e.accuracy, accuracy),
+        accuracy_se=ladder(accuracy),
+        weak=coarse(e.weak, weak),
+        ceiling=coarse(e.ceiling, ceiling),
         pgr=pgr,
         ci_low=low,
         ci_high=high,
         reason=reason or ("the gap is not clear enough for a ratio: add seeds or dev rows" if pgr is None else None),
         n_seeds=e.n_seeds,
-        weak_se=_two(math.sqrt(e.var_weak)),
-        ceiling_se=_two(math.sqrt(e.var_ceiling)),
+        weak_se=ladder(weak),
+        ceiling_se=ladder(ceiling),
         diagnostics=_rounded(e.diagnostics),
         slices=tuple(map(_slice, e.slices)),
     )
@@ -79,17 +93,19 @@ def public_mean(arm: Arm, count: Callable[[], None], pooled: tuple[float, float]
     """
     count()
     variance, _ = moderated(arm.accuracy, *pooled) if sum(pooled) or len(arm.seeds) > 1 else (0.0, 0.0)
-    se = math.sqrt(variance / len(arm.seeds) + example_var(arm.correct))
-    one = math.sqrt(max(example_var(row[None]) for row in arm.correct))
+    rows = arm.correct.shape[1]
+    se = noise(math.sqrt(variance / len(arm.seeds) + example_var(arm.correct)), rows)
+    one = noise(math.sqrt(max(example_var(row[None]) for row in arm.correct)), rows)
     ends = [coarse(float(edge), one) for edge in (arm.accuracy.min(), arm.accuracy.max())]
-    return PublicMean(coarse(float(arm.accuracy.mean()), se), _two(se), *ends)
+    return PublicMean(coarse(float(arm.accuracy.mean()), se), ladder(se), *ends)
 
 
 def public_difference(found: Difference, count: Callable[[], None]) -> tuple[float, float, float]:
     """A difference of two arms and its 95 % interval, on the grid of its own standard error."""
     count()
     low, high = found.interval()
-    return coarse(found.mean, found.se), coarse(low, found.se), coarse(high, found.se)
+    se = noise(found.se, found.rows)
+    return coarse(found.mean, se), coarse(low, se), coarse(high, se)
 
 
 def public_shares(values: Mapping[str, Valued], count: Callable[[], None]) -> dict[str, float]:
@@ -111,10 +127,17 @@ def _slice(found: Slice) -> SliceView:
     accuracy = share(found.accuracy)
     return SliceView(
         column=found.column, value=found.value, rows=found.rows, accuracy=accuracy,
-        se=_two(share_se(accuracy, found.rows)), weak=None if found.weak is None else share(found.weak),
+        se=ladder(share_se(accuracy, found.rows)), weak=None if found.weak is None else share(found.weak),
         ceiling=share(found.ceiling),
     )  # fmt: skip
 
 
-def _two(value: float) -> float:
-    return float(f"{value:.1e}")
+def ladder(se: float) -> float:
+    """The nearest of ten steps a decade (Renard's R10: 1, 1.25, 1.6, 2, ...): 12 % off at most.
+
+    A standard error to two digits says almost how many answers are right, where nearly all are.
+    """
+    if se <= 0:
+        return 0.0
+    decade = math.floor(math.log10(se))
+    return min((step * 10.0**decade for step in RENARD), key=lambda step: abs(math.log(se / step)))

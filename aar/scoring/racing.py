@@ -17,11 +17,12 @@ LEAST_VAR = 1e-8
 
 
 class Difference(NamedTuple):
-    """Paired difference of two arms on common seeds: mean, standard error, degrees of freedom."""
+    """Paired difference of two arms on common seeds: mean, standard error, degrees of freedom, examples behind it."""
 
     mean: float
     se: float
     df: float
+    rows: int = 0
 
     def probability_above_zero(self) -> float:
         """P(first arm is truly better)."""
@@ -49,7 +50,8 @@ def difference(first: Arm, second: Arm, pooled_var: float, pooled_df: float) -> 
     var, df = moderated(gaps, pooled_var, pooled_df)
     seed = var / len(seeds)
     total = seed + example_var(a.correct.astype(np.float64) - b.correct)
-    return Difference(float(gaps.mean()), math.sqrt(total), df * (total / seed) ** 2 if seed > 0 else 1e6)
+    df = df * (total / seed) ** 2 if seed > 0 else 1e6
+    return Difference(float(gaps.mean()), math.sqrt(total), df, a.correct.shape[1])
 
 
 def losing(candidate: Arm, best: Arm, pooled_var: float, pooled_df: float) -> bool:

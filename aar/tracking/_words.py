@@ -175,7 +175,7 @@ def _search_values(about: About) -> dict[str, float | None]:
         values |= dict(zip(("gain", "gain_ci_low", "gain_ci_high"), winner["gain_over_matched_naive"], strict=True))
     values |= {"job_seconds": spent["job_seconds"], "gpu_hours": spent["gpu_seconds"] / 3600, "looks": spent["looks"]}
     values |= _researcher_values(about, trials)
-    return values | {"openings": float(about.ledger.openings(about.row["data_digest"]))}
+    return values | {"openings": float(about.ledger.openings(about.search))}
 
 
 def _researcher_values(about: About, trials: list[TrialRow]) -> dict[str, float | None]:

@@ -21,7 +21,7 @@ class SliceView(Word):
 
 
 class PublicScore(Word):
-    """What leaves scoring: rounded so that no look at it tells single labels. See `scoring.public_view`."""
+    """What leaves scoring, each value rounded by its own noise. See `scoring.public_view`."""
 
     split: str
     accuracy: float

@@ -7,13 +7,14 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from aar.agent.llm.evidence import data, line, person, table
 from aar.agent.llm.model import REFUSED, TRUNCATED, Model, message_of
 from aar.agent.llm.talk import MOST_CALLS, SPENT, TOO_MANY
+from aar.agent.llm.tools import called
 from aar.agent.run import latest
 from aar.executor import Stopped
 from aar.oversight import Sampling, SpeakerStopped
@@ -35,6 +36,12 @@ READ = message("it may fail")
 @pytest.fixture(autouse=True)
 def _no_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-secret-key")
+
+
+def test_arguments_of_any_depth_are_no_error() -> None:
+    call = {"function": {"name": "propose", "arguments": "[" * 200_000}}
+    tools = {"propose": cast(Any, None)}
+    assert called(cast(Any, None), call, tools)[1] == "unreadable"
 
 
 POISON: dict[str, Answer] = {

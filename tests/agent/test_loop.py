@@ -127,6 +127,17 @@ def test_after_the_seal_a_killed_confirmation_is_taken_up_and_nothing_is_tried(
         assert len(here.ledger.trials(search)) == 3
 
 
+def test_openings_are_counted_by_the_sealed_rows_whatever_else_a_task_says(tmp_path: Path) -> None:
+    with searching(tmp_path) as here:
+        one, other, elsewhere = (here.create(tmp_path, *sets) for sets in ((), ("splits.dev=299",), ("splits.seed=7",)))
+        rows = {r["id"]: r["data_digest"] for r in here.ledger.searches()}
+        assert len(set(rows.values())) == 3
+        for search, count in ((one, 1), (other, 2), (elsewhere, 1)):
+            with here.ledger.hold(search) as lease:
+                assert lease.open_seal(1) == count
+        assert here.ledger.openings(one) == 2
+
+
 def test_checkpoints_hold_ids_only(tmp_path: Path) -> None:
     with searching(tmp_path) as here:
         search = here.create(tmp_path, "seeds.screen=2", trials=30, confirm_top=1)

@@ -355,7 +355,7 @@ def test_the_commands_of_a_claim_run_and_give_the_same_values(confirmed: tuple[S
         for name in (search, again)
     )
     assert old == new and {("fresh:t1", "test"), ("t1", "dev")} <= {key[:2] for key in old}
-    assert here.ledger.openings(here.ledger.searches()[0]["data_digest"]) == 2
+    assert here.ledger.openings(search) == here.ledger.openings(again) == 2
 
 
 def test_length_alone_sees_which_side_of_a_pair_is_longer() -> None:

@@ -129,7 +129,10 @@ def called(desk: Desk, call: Message, tools: Mapping[str, Tool]) -> tuple[str, s
     name, arguments = call["function"]["name"], call["function"]["arguments"]
     if name not in tools:
         return f"no tool {name!r}; there are {', '.join(tools)}", "unknown tool"
-    given = json.loads(arguments)
+    try:
+        given = json.loads(arguments)
+    except (ValueError, RecursionError):
+        given = {"unreadable": arguments}
     if isinstance(given, dict) and set(given) == {"unreadable"}:
         return "the arguments are no JSON (cut off?); send the whole call again, shorter", "unreadable"
     try:
