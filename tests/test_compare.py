@@ -349,9 +349,9 @@ def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
     for other in ({"trials": 3}, {"confirm_top": 0}):
         assert name_of(spec, settings, plan.model_copy(update=other)) != name
     search(ledger, "mine", "optuna", 0, [0.5], experiment=name)
+    search(ledger, "raised", "llm", 1, [0.5], experiment=name, model="openai:m", tokens=8, usd=9.0)
     search(ledger, "other", "llm", 0, [0.5], experiment="tiny-x000000")
     search(ledger, "another", "llm", 0, [0.5], experiment=name, model="openai:n", tokens=9, usd=1.0)
-    search(ledger, "poorer", "llm", 0, [0.5], experiment=name, model="openai:m", tokens=8, usd=1.0)
     made: list[Plan] = []
 
     def create(*words: Any) -> str:
@@ -364,11 +364,10 @@ def test_an_experiment_is_its_task_and_plan_and_its_arms_are_who_proposes(
     done = list(go_on(ledger, settings, spec, plan, ["optuna", "llm"], [0, 1]))
     assert [(m.arm, m.seed, m.search, m.status) for m in done] == [
         ("optuna", 0, "mine", "complete"), ("llm", 0, "new-1", "complete"), ("optuna", 1, "new-2", "complete"),
-        ("llm", 1, "new-3", "complete"),
+        ("llm", 1, "raised", "complete"),
     ]  # fmt: skip
     assert [(p.researcher, p.seed, p.model, p.base_url, p.tokens, p.usd) for p in made] == [
         ("llm", 0, plan.model, plan.base_url, 9, 1), ("optuna", 1, None, None, None, None),
-        ("llm", 1, plan.model, plan.base_url, 9, 1),
     ]  # fmt: skip
 
 

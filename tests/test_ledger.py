@@ -146,6 +146,8 @@ def test_the_seal_opens_once_a_search_and_is_counted_over_all(ledger: Ledger) ->
     assert lease.open_seal(3) == 2, "a resume opens nothing new"
     with pytest.raises(RuntimeError, match="for trial 3 already"):
         lease.open_seal(4)
+    ledger.create_search(id="s-3", task="t", data_digest="d", spec="{}", plan='{"sealed": "rows"}')
+    assert ledger.hold("s-3").open_seal(1) == 3, "with those that an older version counted by the data"
 
 
 def test_trials_round_trip_and_mirror_in_the_same_transaction(ledger: Ledger) -> None:

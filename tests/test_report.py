@@ -122,7 +122,7 @@ def test_a_whole_search_has_every_section(settings: Settings, ledger: Ledger) ->
     assert "loss part trials best PGR mean logconf" in shown.text("methods")
     spent = ledger.spent(SEARCH)
     assert f"looks at labels {spent['looks']:.0f}" in shown.text("spend")
-    assert "openings of this data's seal, all searches 1" in shown.text("spend")
+    assert "openings of these sealed rows, all searches 1" in shown.text("spend")
     assert shown.tags.count("svg") == 3
 
 
@@ -175,7 +175,7 @@ def test_a_winner_has_its_claim_card(settings: Settings, ledger: Ledger) -> None
         "No control raises a flag", f"shuffled weak labels, t{trial.number}", "single ones .04 to .96",
         "their structure costs .1 [.08, .12]", "could not be run: transfer job oom: <b>killed</b>", "text length only",
         "attack success .015", "Matched naive: accuracy .740", "misfit .210", "loss_gain .310", "ece_scaled .020",
-        "right_where_weak_wrong .520", "effective_sample 1.000", "openings of this data's seal, all searches 1",
+        "right_where_weak_wrong .520", "effective_sample 1.000", "openings of these sealed rows, all searches 1",
         "aar trial polarity --set", f"--seed 0 --workspace {settings.workspace}", "aar confirm",
     ):  # fmt: skip
         assert words in shown, words

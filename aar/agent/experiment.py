@@ -41,13 +41,13 @@ def name_of(task: TaskSpec, settings: Settings, plan: Plan) -> str:
 def members(ledger: Ledger, plan: Plan, arms: Sequence[str], seeds: Sequence[int]) -> list[Member]:
     """Every search of these arms and seeds, seed after seed: the arms of one seed share their baselines.
 
-    An arm with a model is another arm where its model, or what it may spend on it, is another.
+    An arm with another model is another arm. What it may spend on it was said when a search of it began.
     """
     there = {}
     for row in ledger.searches():
         other = Plan.model_validate_json(row["plan"])
-        same = all(getattr(plan, name) == getattr(other, name) for name in ("model", "tokens", "usd"))
-        if other.experiment == plan.experiment and (same or other.researcher not in WITH_MODEL):
+        same = other.model == plan.model or other.researcher not in WITH_MODEL
+        if other.experiment == plan.experiment and same:
             there[other.researcher, other.seed] = (str(row["id"]), str(row["status"]))
     found = [(arm, seed, *there.get((arm, seed), (None, "not begun"))) for seed in seeds for arm in arms]
     return [Member(*one) for one in found]

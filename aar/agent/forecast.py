@@ -152,7 +152,7 @@ def _lines(
     fixed += sum(runs(link, base + seeds.confirm, 4) for link in chain)
     slots, gpus = settings.slots_for(task.limits.gpus), task.limits.gpus
     hours = plan.hours if plan.hours is not None else math.inf
-    by_gpu = (plan.gpu_hours or math.inf) / max(gpus, 1e-9) / slots
+    by_gpu = (math.inf if plan.gpu_hours is None else plan.gpu_hours) / max(gpus, 1e-9) / slots
     fit = min(hours, by_gpu) * 3600 * slots / trial
     trials = max(1, int(min(fit, math.inf if plan.trials is None else plan.trials)))
     job_seconds = fixed + trials * trial

@@ -131,9 +131,9 @@ class Loop:
     def submit(self, state: State) -> dict[str, Any]:
         """Every trial that is not over and waits for nobody gets a slot; one that is under way is left alone.
 
-        A repeat of a trial waits for its end: its seeds come after those.
+        A repeat of a trial waits for its end: its seeds come after those. After the seal nothing runs any more.
         """
-        trials = [] if self._held() else self.trials()
+        trials = [] if self._held() or self._opened() else self.trials()
         over = {t.number for t in trials if t.finished is not None}
         for t in trials:
             early = t.status is TrialStatus.DUPLICATE and t.parent not in over
@@ -165,11 +165,14 @@ class Loop:
 
     def decide(self, state: State) -> str:
         """On with the loop while there is budget or work under way; then confirm."""
+        if self._opened() and not self.bench.executor.running | self.bench.executor.thinking:
+            return "confirm"
         trials = self.trials()
         thinking = self.bench.executor.thinking or self.bench.ledger.begun(self.bench.search)
         busy = thinking or any(t.finished is None for t in trials)
-        more = self.left(trials) or self.inbox.proposal() is not None or self._held()
-        return "hypothesise" if busy or (more and not self._opened()) else "confirm"
+        if busy or self.left(trials) or self.inbox.proposal() is not None or self._held():
+            return "hypothesise"
+        return "confirm"
 
     def confirm(self, state: State) -> dict[str, Any]:
         """The best on fresh seeds, the winner on the sealed split."""

@@ -173,7 +173,8 @@ def confirm_now(
         runner = Runner(bench)
         if not candidates(bench, runner, top):
             raise AarError(f"{search}: no complete trial to confirm; `aar resume {search}` goes on searching")
-        bench.lease.set_search(status="running", reason=None, finished=None)
+        update = plan.model_copy(update={"confirm_top": top})  # what a resume takes up
+        bench.lease.set_search(status="running", reason=None, finished=None, plan=canonical_json(update))
         inbox = Inbox(bench, plan.approve)
         loop = Loop(bench, runner, RESEARCHERS["optuna"](), report, inbox, top, plan.controls)
         state: State = {"search": search, "running": [], "step": 0}

@@ -189,10 +189,12 @@ class Ledger(Spending):
         return str(json.loads(row["plan"]).get("sealed") or row["data_digest"])
 
     def openings(self, search: str) -> int:
-        """How often the rows behind this search's seal were scored, over all searches."""
-        rows = self.sealed(search)
+        """How often the rows behind this search's seal were scored, over all searches; older ones by their data."""
+        row = self.search(search)
+        assert row is not None, search
+        same = t.openings.c.data_digest.in_({self.sealed(search), row["data_digest"]})
         with self.reading() as c:
-            return int(c.execute(select(func.count()).where(t.openings.c.data_digest == rows)).scalar_one())
+            return int(c.execute(select(func.count()).where(same)).scalar_one())
 
     def opened(self, search: str) -> bool:
         """Has this search opened its seal?"""

@@ -1,6 +1,6 @@
 """The one gate for numbers that need labels: each is rounded by its own noise, and every look is counted.
 
-No value is told more finely than two examples. Several values of the same rows told together say more than each of them
+No share is told more finely than two examples. Several values of the same rows told together say more than each of them
 alone (docs/security.md has figures): this keeps a search from fitting labels, and is no cipher.
 """
 
@@ -133,11 +133,12 @@ def _slice(found: Slice) -> SliceView:
 
 
 def ladder(se: float) -> float:
-    """The nearest of ten steps a decade (Renard's R10: 1, 1.25, 1.6, 2, ...): 12 % off at most.
+    """The nearest of ten steps a decade (Renard's R10: 1, 1.25, 1.6, 2, ...): 14 % off at most.
 
     A standard error to two digits says almost how many answers are right, where nearly all are.
     """
     if se <= 0:
         return 0.0
     decade = math.floor(math.log10(se))
-    return min((step * 10.0**decade for step in RENARD), key=lambda step: abs(math.log(se / step)))
+    nearest = min(RENARD, key=lambda step: abs(math.log(se / step) - decade * math.log(10)))
+    return float(f"{nearest}e{decade}")

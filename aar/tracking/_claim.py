@@ -178,7 +178,7 @@ def markdown(card: Claim) -> str:
         cells += [f"{number(s.accuracy, 3)} ± {number(s.se, 3)}", number(s.ceiling, 3)]
         lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## Conditions", "", *(f"- {name}: {_code(value)}" for name, value in card.conditions)]
-    lines += [f"- openings of this data's seal, all searches: {card.openings}"]
+    lines += [f"- openings of these sealed rows, all searches: {card.openings}"]
     lines += ["", "## Run it again", "", f"{REPLAY}:", ""]
     return plain("\n".join([*lines, *(f"    {line}" for line in card.replay), ""]))
 

@@ -175,7 +175,7 @@ def _checked(found: Checked) -> str:
 def _prose(text: str) -> str:
     """Foreign text on one line in which no character means anything to markdown."""
     escaped = re.sub(r"([\\`*_~\[\]#|!])", r"\\\1", " ".join(plain(text).split()))
-    return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("://", ":\u200b//").replace("www.", "www\u200b.")
+    return escaped.replace("<", "&lt;").replace(">", "&gt;").replace("://", "&#58;//").replace("www.", "www&#46;")
 
 
 def _code(text: str) -> str:

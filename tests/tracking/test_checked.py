@@ -9,7 +9,7 @@ import pytest
 from aar.ledger import Ledger
 from aar.report import write_report
 from aar.settings import Settings
-from aar.tracking import About, Checked, check_finding, check_reason, words
+from aar.tracking import About, Checked, check_finding, check_reason, plain, words
 from aar.tracking._notes import _checked, search_note, trial_note
 from aar.types import Finding, Part, Recipe
 from tests.ledgers import begin, confirmation, propose, score, score_trial, written
@@ -136,7 +136,7 @@ def test_what_cannot_be_checked_is_named(about: About, text: str) -> None:
 def test_a_note_cannot_undo_what_is_struck_out(about: About) -> None:
     said = _checked(finding(about, "Mind this ~~: t3 reached PGR .99 on fresh seeds, see https://x.y"))
     assert said.startswith("Mind this \\~\\~: ~~t3 reached PGR .99~~ **ledger: PGR .3**")
-    assert "://" not in said, "and makes no link"
+    assert "https&#58;//x" in said and plain(said) == said, "and makes no link"
 
 
 def test_a_finding_is_held_against_the_trials_it_rests_on(about: About) -> None:
