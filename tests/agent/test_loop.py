@@ -113,7 +113,7 @@ def test_a_repeat_of_what_still_runs_gives_it_seeds_all_the_same(tmp_path: Path)
 def test_after_the_seal_a_killed_confirmation_is_taken_up_and_nothing_is_tried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with searching(tmp_path, [LOGCONF, PRODUCT, Recipe(targets=Part(name="hard"))]) as here:
+    with searching(tmp_path, [LOGCONF, PRODUCT, Recipe(targets=Part(name="hard"))], slots=2) as here:
         search = here.create(tmp_path, trials=2, researcher="scripted", confirm_top=1)
         with monkeypatch.context() as patch:
             patch.setattr(Lease, "confirm", lambda *_: 1 // 0)
