@@ -24,8 +24,8 @@ from aar.runner.trial import Runner
 from aar.runner.units import orphans
 from aar.types import AarError, Hypothesis, TrialStatus, canonical_json
 
-NO_FIRST = (TrialStatus.PROPOSED, TrialStatus.WAITING, TrialStatus.REJECTED, TrialStatus.DUPLICATE)
-"""What no other trial is a repeat of."""
+ASIDE = (TrialStatus.WAITING, TrialStatus.REJECTED, TrialStatus.DUPLICATE)
+"""Trials that no other trial is a repeat of."""
 
 
 class State(TypedDict):
@@ -67,6 +67,10 @@ class Loop:
             self._propose(0, naive())
         return {"running": sorted(self.bench.executor.running)}
 
+    def begin(self, state: State) -> str:
+        """On with the loop, unless the seal is open: a confirmation that was cut short is taken up."""
+        return "confirm" if self.bench.ledger.opened(self.bench.search) else "hypothesise"
+
     def hypothesise(self, state: State) -> dict[str, Any]:
         """One proposal for each free slot, committed before anything is submitted; a person's come first.
 
@@ -78,7 +82,7 @@ class Loop:
         self._heed()  # afterwards: a stop ends the search once nothing is thought about
         self.settled = True
         trials = self.trials()
-        while self._free(trials) > 0 and not (self._held() or self._opened()):
+        while self._free(trials) > 0 and not self._held():
             if trials[0].view is None and trials[0].status in (TrialStatus.PROPOSED, TrialStatus.RUNNING):
                 break  # every reason and prediction is measured against naive: it goes first
             asked = self.inbox.proposal()
@@ -110,7 +114,7 @@ class Loop:
         first: dict[str, int] = {}
         task, lease, trials = self.bench.problem.task, self.bench.lease, self.trials()
         for t in trials:
-            if t.status not in NO_FIRST:
+            if t.status not in (TrialStatus.PROPOSED, *ASIDE):
                 first.setdefault(t.hash, t.number)
         for t in trials:
             if t.status is not TrialStatus.PROPOSED:
@@ -131,9 +135,9 @@ class Loop:
     def submit(self, state: State) -> dict[str, Any]:
         """Every trial that is not over and waits for nobody gets a slot; one that is under way is left alone.
 
-        A repeat of a trial waits for its end: its seeds come after those. After the seal nothing runs any more.
+        A repeat of a trial waits for its end: its seeds come after those.
         """
-        trials = [] if self._held() or self._opened() else self.trials()
+        trials = [] if self._held() else self.trials()
         over = {t.number for t in trials if t.finished is not None}
         for t in trials:
             early = t.status is TrialStatus.DUPLICATE and t.parent not in over
@@ -165,8 +169,6 @@ class Loop:
 
     def decide(self, state: State) -> str:
         """On with the loop while there is budget or work under way; then confirm."""
-        if self._opened() and not self.bench.executor.running | self.bench.executor.thinking:
-            return "confirm"
         trials = self.trials()
         thinking = self.bench.executor.thinking or self.bench.ledger.begun(self.bench.search)
         busy = thinking or any(t.finished is None for t in trials)
@@ -223,10 +225,6 @@ class Loop:
             raise Stopped
         self.inbox.heed()
 
-    def _opened(self) -> bool:
-        """Was the seal opened? A confirmation that a kill cut short is taken up, and nothing is tried after it."""
-        return bool(self.bench.ledger.opened(self.bench.search))
-
     def _held(self) -> bool:
         """Is nothing new to begin?"""
         return self.bench.executor.closing.is_set() or self.inbox.paused
@@ -280,7 +278,9 @@ def compile_graph(loop: Loop, checkpointer: Any) -> Any:
     for name in ("survey", "hypothesise", "review", "submit", "collect", "reflect", "confirm"):
         graph.add_node(name, getattr(loop, name))
     graph.add_node("report", loop.finish)
-    path = [START, "survey", "hypothesise", "review", "submit", "collect", "reflect"]
+    graph.add_edge(START, "survey")
+    graph.add_conditional_edges("survey", loop.begin, ["hypothesise", "confirm"])
+    path = ["hypothesise", "review", "submit", "collect", "reflect"]
     for a, b in zip(path, path[1:], strict=False):
         graph.add_edge(a, b)
     graph.add_conditional_edges("reflect", loop.decide, ["hypothesise", "confirm"])

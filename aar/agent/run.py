@@ -43,6 +43,9 @@ FLUSH_SECONDS = 60.0
 PRUNE_EVERY = 100
 """Steps of the graph between two prunings of its checkpoints."""
 
+Watch = Callable[[], contextlib.AbstractContextManager[Any]]
+"""Something that looks on while a search is worked on: entered before, left after."""
+
 
 class Plan(Word):
     """How a search was asked for; kept in the ledger, so that a resume asks for the same."""
@@ -142,7 +145,7 @@ def work(
     settings: Settings,
     search: str,
     report: Callable[[], None],
-    watch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+    watch: Watch = contextlib.nullcontext,
 ) -> int:
     """Run a search from wherever the ledger says it is to its end; how many records still wait for tracking.
 
@@ -165,7 +168,7 @@ def confirm_now(
     search: str,
     top: int,
     report: Callable[[], None],
-    watch: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
+    watch: Watch = contextlib.nullcontext,
 ) -> int:
     """Confirm the best `top` of a search that ended before it could; then it is complete. As `work` otherwise."""
     _, plan = load(ledger, search)
@@ -192,7 +195,7 @@ def _carry_out(
     settings: Settings,
     inbox: Inbox,
     do: Callable[[], None],
-    watch: Callable[[], contextlib.AbstractContextManager[Any]],
+    watch: Watch,
 ) -> int:
     """Work that can be told to stop and is sent to tracking; how it ended is in the ledger."""
     ledger, search = bench.ledger, bench.search

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 from rich.markup import escape
 
+from aar.agent.graph import ASIDE
 from aar.agent.inbox import paused
 from aar.agent.run import load
 from aar.cli.opening import ledger_of
@@ -25,8 +26,6 @@ from aar.types import SLOTS, AarError, Part, Recipe, TrialStatus
 
 LONGEST = 4_000
 """Characters of one message: it is shown to a model at every hypothesis from then on."""
-ASIDE = (TrialStatus.WAITING, TrialStatus.REJECTED, TrialStatus.DUPLICATE)
-"""Trials whose recipe, proposed once more, is a trial of its own."""
 
 
 def steer(search: str | None, text: str, workspace: Path) -> None:
@@ -67,7 +66,8 @@ def propose(
     if ledger.opened(chosen):
         raise AarError(f"{chosen} has opened its seal: nothing is tried after it; start a new search")
     name = label(wanted, task.training.strong)
-    same = next((t for t in ledger.trials(chosen) if t.hash == recipe_hash(wanted) and t.status not in ASIDE), None)
+    digest = recipe_hash(wanted)
+    same = next((t for t in ledger.trials(chosen) if t.hash == digest and t.status not in ASIDE), None)
     if same is not None and same.status is TrialStatus.FAILED:
         raise AarError(f"t{same.number} is the same recipe and failed: {same.reason}; change something")
     _post(ledger, chosen, "propose", {"recipe": wanted, "label": name, "why": _words("--why", why)}, f"proposed {name}")

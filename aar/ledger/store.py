@@ -182,17 +182,15 @@ class Ledger(Spending):
         first = self.rows(t.turns, t.turns.c.search == search, t.turns.c.step == 0, order=t.turns.c.trial)
         return {r["trial"]: int(json.loads(r["body"])["about"]["voice"]) for r in first}
 
-    def sealed(self, search: str) -> str:
-        """What names the rows behind a search's seal: the rows, by whatever task they came; else its data."""
+    def sealed(self, search: str) -> tuple[str, str]:
+        """What names the rows behind a search's seal: the rows, by whatever task they came, and its data."""
         row = self.search(search)
         assert row is not None, search
-        return str(json.loads(row["plan"]).get("sealed") or row["data_digest"])
+        return str(json.loads(row["plan"]).get("sealed") or row["data_digest"]), str(row["data_digest"])
 
     def openings(self, search: str) -> int:
-        """How often the rows behind this search's seal were scored, over all searches; older ones by their data."""
-        row = self.search(search)
-        assert row is not None, search
-        same = t.openings.c.data_digest.in_({self.sealed(search), row["data_digest"]})
+        """How often the rows behind this search's seal were scored, over all searches."""
+        same = t.openings.c.data_digest.in_(self.sealed(search))
         with self.reading() as c:
             return int(c.execute(select(func.count()).where(same)).scalar_one())
 

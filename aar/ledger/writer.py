@@ -242,7 +242,7 @@ class Lease:
         Raises:
             RuntimeError: this search opened it for another trial.
         """
-        rows = self.ledger.sealed(self.search)
+        rows, _ = self.ledger.sealed(self.search)
         with self.writing() as c:
             old = c.execute(select(t.openings).where(t.openings.c.search == self.search)).mappings().first()
             if old is not None and old["trial"] != trial:

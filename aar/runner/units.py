@@ -201,14 +201,15 @@ def _launch(at: Launcher, planned: Planned, units: tuple[Unit, ...], keys: list[
         else:
             mounts[name] = planned.inputs.files[digest]
     seconds, gpus = limits.minutes * 60, limits.gpus
+    threads = settings.threads_for(gpus)
     if spec.kind is JobKind.SMOKE:
         seconds = min(seconds, SMOKE_SECONDS)
-    job = JobFile(spec=spec, units=units, threads=settings.threads_for(gpus), device=settings.device, seconds=seconds)
+    job = JobFile(spec=spec, units=units, threads=threads, device=settings.device, seconds=seconds)
     _once(folder / "job.json", canonical_json(job).encode())
     number, unit = int(limits.memory[:-1]), limits.memory[-1]
     return Launch(
         attempt=attempt, search=at.search, folder=str(folder), mounts=mounts, outputs=outputs(spec, units),
-        seconds=seconds, memory_bytes=number << (30 if unit == "g" else 20), cpus=settings.threads_for(gpus), gpus=gpus,
+        seconds=seconds, memory_bytes=number << (30 if unit == "g" else 20), cpus=threads, gpus=gpus,
         untrusted=spec.untrusted,
     )  # fmt: skip
 

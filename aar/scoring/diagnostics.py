@@ -87,10 +87,15 @@ def slices(
     return tuple(found)
 
 
+def noise(se: float, rows: float) -> float:
+    """A standard error, never finer than FLIPS of `rows` examples (0: not known)."""
+    return max(se, FLIPS / rows) if rows else se
+
+
 def share_se(p: float, size: float) -> float:
     """Standard error of a share of `size` examples, never finer than FLIPS of them."""
     size = max(size, 1.0)
-    return max(math.sqrt(max(p * (1 - p), 0.0) / size), FLIPS / size)
+    return noise(math.sqrt(max(p * (1 - p), 0.0) / size), size)
 
 
 def _one(student: Logits, weak: Logits, labels: Labels) -> dict[str, tuple[float, float, float]]:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from aar.scoring.diagnostics import FLIPS, Valued, share_se
+from aar.scoring.diagnostics import Valued, noise, share_se
 from aar.scoring.estimate import Arm, Estimate, Slice, example_var, moderated, no_gap, pgr_exact
 from aar.scoring.racing import Difference
 from aar.types import PublicScore, SliceView
@@ -31,11 +31,6 @@ def coarse(value: float, se: float) -> float:
     """`value` on its grid."""
     step = grid(se)
     return round(round(value / step) * step, 10)
-
-
-def noise(se: float, rows: int) -> float:
-    """A standard error, never finer than FLIPS of `rows` examples (0: not known)."""
-    return max(se, FLIPS / rows) if rows else se
 
 
 def public_view(e: Estimate, count: Callable[[], None]) -> PublicScore:
